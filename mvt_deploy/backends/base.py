@@ -1,0 +1,59 @@
+"""What a backend is: template crops in, features out; search crops and features in, boxes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Features = Any
+"""An opaque handle on the template features of one or several targets; it stays where the backend wants it."""
+
+
+class SearchResult(NamedTuple):
+    """The search graph's answer for ``n`` targets.
+
+    ``box`` float32 ``[n, 4]``: centre x, centre y, width, height as fractions of the search crop;
+    ``score`` float32 ``[n]`` in 0..1: the score map's value at the chosen cell;
+    ``score_map`` float32 ``[n, 16, 16]`` in 0..1, only when asked for.
+    """
+
+    box: npt.NDArray[np.float32]
+    score: npt.NDArray[np.float32]
+    score_map: npt.NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerSpec:
+    """What the tracker must know of a model: crop sides in pixels, area factors, stride in pixels per cell."""
+
+    template_size: int = 128
+    search_size: int = 256
+    template_factor: float = 2.0
+    search_factor: float = 4.0
+    stride: int = 16
+
+
+class Backend(Protocol):
+    """Runs the two graphs of a bundle. Crops are uint8 BGR, ``[n, side, side, 3]``, as OpenCV cuts them."""
+
+    name: str
+    spec: TrackerSpec
+
+    def template(self, crops: npt.NDArray[np.uint8]) -> Features:
+        """Encode ``n`` template crops ``[n, 128, 128, 3]``; once per target."""
+        ...
+
+    def search(self, crops: npt.NDArray[np.uint8], features: Features, score_map: bool = False) -> SearchResult:
+        """Locate ``n`` targets in their search crops ``[n, 256, 256, 3]``, each with its own template features.
+
+        Raises:
+            NonFiniteError: the network returned a value that is not finite.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free what the backend holds; calling it twice is allowed."""
+        ...

@@ -1,0 +1,58 @@
+"""The errors a user can meet: each message is one sentence that says what is wrong and what to do next."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """A mistake or a condition the user can mend; the command line prints it and exits with 2."""
+
+    exit_code = 2
+
+
+class MissingExtra(UserError):
+    """A feature needs packages that are not installed.
+
+    Args:
+        feature: what was asked for, as the subject of a sentence.
+        extra: the optional dependency group that provides it.
+        missing: the module that could not be imported.
+    """
+
+    def __init__(self, feature: str, extra: str, missing: str) -> None:
+        self.extra = extra
+        super().__init__(
+            f"{feature} needs the package '{missing}', which is not installed: "
+            f"run  pip install 'mvt-deploy[{extra}]'  (in a clone: pip install '.[{extra}]')."
+        )
+
+
+class CheckpointError(UserError):
+    """A checkpoint cannot be read, or does not hold exactly the network's parameters."""
+
+
+class BundleError(UserError):
+    """A bundle is missing, damaged, of a newer format or not what its manifest says."""
+
+
+class ParityError(UserError):
+    """An exported graph differs from the network by more than its stated tolerance."""
+
+
+class SourceError(UserError):
+    """A video source cannot be opened, is empty or ends in the middle of a frame."""
+
+
+class SinkError(UserError):
+    """An output cannot be written."""
+
+
+class BoxError(UserError):
+    """A box is not four finite numbers, has no size, or lies outside the frame."""
+
+
+class BackendError(UserError):
+    """A backend is unknown, unavailable here, or refused its input."""
+
+
+class NonFiniteError(BackendError):
+    """The network returned a value that is not finite; it never becomes a box."""

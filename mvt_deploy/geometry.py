@@ -1,0 +1,184 @@
+"""Boxes, crop windows, the way back to the frame, and clipping: the published arithmetic in plain numpy.
+
+Boxes are ``x, y, w, h`` in pixels, float, top-left origin. The formulas are those of MVT's published tracker
+(BMVC 2023), which it shares with STARK and OSTrack; golden data in the tests pins them to the byte.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from .errors import BoxError
+
+CLIP_MARGIN = 10.0
+"""Pixels of a clipped box that always stay inside the frame, and its smallest side (published value)."""
+
+BGRImage = npt.NDArray[np.uint8]
+"""``[H, W, 3]`` uint8, blue-green-red, as OpenCV gives it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """An axis-aligned box: ``x, y`` of the top-left corner and ``w, h``, in pixels of the frame."""
+
+    x: float
+    y: float
+    w: float
+    h: float
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """``(cx, cy)`` in pixels."""
+        return self.x + 0.5 * self.w, self.y + 0.5 * self.h
+
+    def as_tuple(self) -> tuple[float, float, float, float]:
+        """``(x, y, w, h)`` in pixels."""
+        return self.x, self.y, self.w, self.h
+
+    def __iter__(self) -> Iterable[float]:  # type: ignore[override]
+        return iter(self.as_tuple())
+
+    @classmethod
+    def of(cls, values: Box | Iterable[float]) -> Box:
+        """A box from four finite numbers ``x, y, w, h`` with a positive size.
+
+        Raises:
+            BoxError: the values are not four finite numbers, or the size is not positive.
+        """
+        if isinstance(values, Box):
+            values = values.as_tuple()
+        try:
+            numbers = [float(v) for v in values]
+        except (TypeError, ValueError) as error:
+            raise BoxError(f"a box is four numbers x,y,w,h in pixels, not {values!r}.") from error
+        if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
+            raise BoxError(f"a box is four finite numbers x,y,w,h in pixels, not {numbers}.")
+        box = cls(*numbers)
+        if box.w <= 0 or box.h <= 0:
+            raise BoxError(f"the box {format_box(box)} has no size: width and height must be above zero.")
+        return box
+
+
+def format_box(box: Box) -> str:
+    """``x,y,w,h`` with up to three decimals, for messages."""
+    return ",".join(f"{v:.3f}".rstrip("0").rstrip(".") for v in box.as_tuple())
+
+
+def require_overlap(box: Box, width: int, height: int) -> Box:
+    """The same box, if some of it lies inside a ``width`` x ``height`` frame.
+
+    Raises:
+        BoxError: no pixel of the box is inside the frame.
+    """
+    if box.x >= width or box.y >= height or box.x + box.w <= 0 or box.y + box.h <= 0:
+        raise BoxError(
+            f"the box {format_box(box)} lies outside the {width}x{height} frame: "
+            "give x,y,w,h in pixels with the origin at the top left."
+        )
+    return box
+
+
+@dataclass(frozen=True, slots=True)
+class CropWindow:
+    """A square window of the frame: top-left corner and side in whole pixels; it may leave the frame."""
+
+    x: int
+    y: int
+    side: int
+
+
+def crop_window(box: Box, factor: float) -> CropWindow:
+    """The square window around a box whose side is ``ceil(sqrt(w * h) * factor)`` pixels.
+
+    The corner uses Python's round (half to even), as published.
+
+    Raises:
+        BoxError: the window would have no pixel, or the box is not finite.
+    """
+    if not all(map(math.isfinite, box.as_tuple())) or box.w <= 0 or box.h <= 0:
+        raise BoxError(f"cannot crop around the box {box.as_tuple()}: it needs finite numbers and a positive size.")
+    side = math.ceil(math.sqrt(box.w * box.h) * factor)
+    return CropWindow(round(box.x + 0.5 * box.w - side * 0.5), round(box.y + 0.5 * box.h - side * 0.5), side)
+
+
+def crop(frame: BGRImage, window: CropWindow, size: int, out: BGRImage | None = None) -> BGRImage:
+    """Cut the window out of a frame, zeros where it leaves the frame, and scale it to ``size`` x ``size``.
+
+    As published, the far edge counts as left one pixel before the frame's end (``max(0, x2 - width + 1)``).
+
+    Args:
+        frame: BGR uint8 ``[H, W, 3]`` (any channel order works: nothing here depends on it).
+        window: where to cut.
+        size: side of the result in pixels.
+        out: uint8 ``[size, size, 3]`` to write into, or None for a new array.
+
+    Returns:
+        uint8 ``[size, size, 3]``, C-contiguous.
+    """
+    if out is None:
+        out = np.empty((size, size, 3), np.uint8)
+    height, width = frame.shape[:2]
+    left, top = max(0, -window.x), max(0, -window.y)
+    right = max(0, window.x + window.side - width + 1)
+    bottom = max(0, window.y + window.side - height + 1)
+    if left + right >= window.side or top + bottom >= window.side:  # nothing of the frame is in the window
+        out[:] = 0
+        return out
+    patch = frame[window.y + top : window.y + window.side - bottom, window.x + left : window.x + window.side - right]
+    if left or right or top or bottom:
+        patch = cv2.copyMakeBorder(patch, top, bottom, left, right, cv2.BORDER_CONSTANT)
+    cv2.resize(patch, (size, size), dst=out)
+    return out
+
+
+def map_back(centre_size: npt.ArrayLike, window_of: Box, side: float) -> Box:
+    """A box of the network, in fractions of the search crop, as a box of the frame.
+
+    Args:
+        centre_size: ``cx, cy, w, h`` as fractions of the crop.
+        window_of: the box the search window was cut around (the window is centred on it).
+        side: side of the search window in pixels, before scaling.
+
+    Returns:
+        The box in pixels, not clipped.
+    """
+    cx, cy, w, h = (float(v) * side for v in np.asarray(centre_size, np.float64))
+    centre_x, centre_y = window_of.centre
+    return Box(cx + centre_x - 0.5 * side - 0.5 * w, cy + centre_y - 0.5 * side - 0.5 * h, w, h)
+
+
+def clip(box: Box, width: int, height: int, margin: float = CLIP_MARGIN) -> Box:
+    """The box cut to a ``width`` x ``height`` frame so that at least ``margin`` pixels of it stay inside.
+
+    The published rule: no side becomes smaller than ``margin``.
+    """
+    x2, y2 = box.x + box.w, box.y + box.h
+    x1 = min(max(0.0, box.x), width - margin)
+    y1 = min(max(0.0, box.y), height - margin)
+    x2 = min(max(margin, x2), float(width))
+    y2 = min(max(margin, y2), float(height))
+    return Box(x1, y1, max(margin, x2 - x1), max(margin, y2 - y1))
+
+
+def iou(first: npt.ArrayLike, second: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Intersection over union of boxes ``x, y, w, h``, continuous coordinates.
+
+    Args:
+        first: float ``[..., 4]``.
+        second: float ``[..., 4]``, broadcast against ``first``.
+
+    Returns:
+        float64 ``[...]`` in 0..1; 0 where the union is empty.
+    """
+    a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    low = np.maximum(a[..., :2], b[..., :2])
+    high = np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])
+    inter = np.prod(np.clip(high - low, 0, None), axis=-1)
+    union = np.prod(a[..., 2:], axis=-1) + np.prod(b[..., 2:], axis=-1) - inter
+    return np.where(union > 0, inter / np.where(union > 0, union, 1), 0.0)
