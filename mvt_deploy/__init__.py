@@ -1,1 +1,17 @@
-"""x"""
+"""mvt-deploy: export, check, measure and run MVT, the Mobile Vision Transformer visual tracker.
+
+import mvt_deploy as mvt
+
+model = mvt.load("models/mvt", backend="ort")
+tracker = mvt.Tracker(model)
+tracker.init(frame, (x, y, w, h))        # BGR uint8 frame; box in pixels
+track = tracker.update(next_frame)       # Track(box, score, state)
+"""
+
+from .backends.registry import load
+from .errors import UserError
+from .geometry import Box
+from .tracker import LostPolicy, Track, Tracker
+from .version import __version__
+
+__all__ = ["Box", "LostPolicy", "Track", "Tracker", "UserError", "__version__", "load"]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from ..bundle import TrackerSpec
+
+__all__ = ["Backend", "Features", "SearchResult", "TrackerSpec"]
 
 Features = Any
 """An opaque handle on the template features of one or several targets; it stays where the backend wants it."""
@@ -23,17 +26,6 @@ class SearchResult(NamedTuple):
     box: npt.NDArray[np.float32]
     score: npt.NDArray[np.float32]
     score_map: npt.NDArray[np.float32] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TrackerSpec:
-    """What the tracker must know of a model: crop sides in pixels, area factors, stride in pixels per cell."""
-
-    template_size: int = 128
-    search_size: int = 256
-    template_factor: float = 2.0
-    search_factor: float = 4.0
-    stride: int = 16
 
 
 class Backend(Protocol):

@@ -1,0 +1,1 @@
+"""The command line: one file a verb, each reading arguments, calling one library function and printing."""

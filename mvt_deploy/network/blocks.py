@@ -14,7 +14,14 @@ class ConvNormAct(nn.Module):
     """Convolution without bias, then optionally batch norm and ReLU. ``[B, in, H, W] -> [B, out, H', W']``."""
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, norm: bool = True, act: bool = True
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        stride: int = 1,
+        groups: int = 1,
+        norm: bool = True,
+        act: bool = True,
     ) -> None:
         super().__init__()
         self.block = nn.Sequential()
@@ -110,7 +117,14 @@ class SiamMoViT(nn.Module):
     """
 
     def __init__(
-        self, channels: int, width: int, hidden: int, depth: int, heads: int = 4, dropout: float = 0.1, joint: bool = True
+        self,
+        channels: int,
+        width: int,
+        hidden: int,
+        depth: int,
+        heads: int = 4,
+        dropout: float = 0.1,
+        joint: bool = True,
     ) -> None:
         super().__init__()
         self.joint = joint

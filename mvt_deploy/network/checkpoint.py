@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pickle
-import tempfile
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -155,7 +153,9 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         raise CheckpointError(f"checkpoint {path} is damaged ({type(error).__name__}: {error}).") from error
     net = content.get("net", content) if isinstance(content, dict) else None
     if not isinstance(net, dict) or not net or not all(isinstance(v, Tensor) for v in net.values()):
-        raise CheckpointError(f"checkpoint {path} holds no state dict: expected tensors by name, or such a dict at 'net'.")
+        raise CheckpointError(
+            f"checkpoint {path} holds no state dict: expected tensors by name, or such a dict at 'net'."
+        )
     return {str(k): v for k, v in net.items()}
 
 
@@ -199,16 +199,9 @@ def save_checkpoint(model: MVT, path: str | os.PathLike[str], metadata: dict[str
     path = Path(path)
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    os.close(handle)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         save_file(state, temporary, metadata={"format": "pt", "network": "mvt", **(metadata or {})})
         os.replace(temporary, path)
     finally:
-        Path(temporary).unlink(missing_ok=True)
-
-
-def sha256(path: str | os.PathLike[str]) -> str:
-    """Hex digest of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,25 @@
+"""Checks every backend makes on what goes in and what comes out."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import BackendError, NonFiniteError
+from .base import SearchResult
+
+
+def check_crops(crops: npt.NDArray[np.uint8], size: int) -> None:
+    """Raise :class:`BackendError` unless the crops are uint8 ``[n, size, size, 3]``."""
+    if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[1:] != (size, size, 3):
+        raise BackendError(f"crops are uint8 BGR [n, {size}, {size}, 3], not {crops.dtype} {list(crops.shape)}.")
+
+
+def check_result(result: SearchResult) -> SearchResult:
+    """The same result, if it is finite; otherwise raise :class:`NonFiniteError`."""
+    if not (np.isfinite(result.box).all() and np.isfinite(result.score).all()):
+        raise NonFiniteError(
+            "the network returned a value that is not finite, so there is no box: "
+            "the model or its precision is broken; try --precision fp32, or export the bundle again."
+        )
+    return result

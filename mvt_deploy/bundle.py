@@ -1,0 +1,294 @@
+"""The bundle: a folder of graphs and a manifest, written whole or not at all and checked before anything runs it.
+
+This is the only module that knows the folder's layout.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import types
+import typing
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .errors import BundleError
+
+FORMAT = 1
+"""Version of the manifest's format; a reader refuses newer ones."""
+MANIFEST = "manifest.json"
+CHECKPOINT = "checkpoint.safetensors"
+DEFAULT = Path("models/mvt")
+"""Where bundles are written and looked for unless told otherwise."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerSpec:
+    """What the tracker must know of a model: crop sides in pixels, area factors, stride in pixels per cell."""
+
+    template_size: int = 128
+    search_size: int = 256
+    template_factor: float = 2.0
+    search_factor: float = 4.0
+    stride: int = 16
+    window: str = "hann"
+    colour: str = "BGR"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """An input or output of a graph; ``"n"`` in the shape is the number of targets."""
+
+    name: str
+    dtype: str
+    shape: list[int | str]
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """How far a graph is from the PyTorch network on real crops.
+
+    ``max_abs`` is the largest difference of any output, ``box_px`` of a box side or centre in pixels of the search crop
+    (0 for a template graph); ``tolerance`` is the bound on ``max_abs`` the export enforced.
+    """
+
+    reference: str
+    cases: int
+    max_abs: float
+    box_px: float
+    tolerance: float
+
+
+@dataclass(frozen=True, slots=True)
+class GraphInfo:
+    """One ONNX file of the bundle."""
+
+    file: str
+    sha256: str
+    role: str
+    precision: str
+    target: str
+    opset: int
+    inputs: list[TensorInfo]
+    outputs: list[TensorInfo]
+    rewrites: list[str]
+    parity: Parity
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointInfo:
+    """The parameters the graphs were made from. ``source`` is the name of the file the user gave."""
+
+    file: str
+    sha256: str
+    parameters: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """``manifest.json``."""
+
+    format: int
+    name: str
+    created: str
+    checkpoint: CheckpointInfo
+    tracker: TrackerSpec
+    graphs: list[GraphInfo]
+    tools: dict[str, str] = field(default_factory=dict)
+
+
+def _parse(kind: Any, value: Any, where: str) -> Any:
+    """``value`` of parsed JSON as the annotated type ``kind``; unknown keys of objects are ignored."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        if not isinstance(value, dict):
+            raise ValueError(f"{where} is not an object")
+        hints = typing.get_type_hints(kind)
+        made = {}
+        for f in dataclasses.fields(kind):
+            if f.name in value:
+                made[f.name] = _parse(hints[f.name], value[f.name], f"{where}.{f.name}")
+            elif f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
+                raise ValueError(f"{where}.{f.name} is missing")
+        return kind(**made)
+    if origin is list and isinstance(value, list):
+        return [_parse(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(value)]
+    if origin is dict and isinstance(value, dict):
+        return {str(k): _parse(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
+    if origin in (typing.Union, types.UnionType):
+        if any(type(value) is a for a in arguments):
+            return value
+    elif kind is float and type(value) in (int, float):
+        return float(value)
+    elif type(value) is kind:
+        return value
+    raise ValueError(f"{where} is {type(value).__name__}, not {getattr(kind, '__name__', kind)}")
+
+
+def _plain_name(name: str) -> bool:
+    return bool(name) and name == os.path.basename(name) and name not in (".", "..") and "\\" not in name
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """Hex digest of a file's bytes."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """An opened bundle: its folder and its manifest."""
+
+    folder: Path
+    manifest: Manifest
+
+    def graph(self, role: str, precision: str = "fp32", targets: tuple[str, ...] = ("portable",)) -> GraphInfo:
+        """The graph for a role (``template`` or ``search``), at a precision, for the first target that has one.
+
+        Raises:
+            BundleError: the bundle holds no such graph.
+        """
+        for target in targets:
+            for graph in self.manifest.graphs:
+                if (graph.role, graph.precision, graph.target) == (role, precision, target):
+                    return graph
+        held = ", ".join(sorted({f"{g.precision} ({g.target})" for g in self.manifest.graphs if g.role == role}))
+        raise BundleError(
+            f"bundle {self.folder} has no {precision} {role} graph, only: {held or 'none'}; "
+            f"make one with  mvt-deploy export{'' if precision == 'fp32' else f' --{precision}'} -o {self.folder}."
+        )
+
+    def path(self, graph: GraphInfo) -> Path:
+        """The graph's file, after comparing its bytes with the manifest's hash.
+
+        Raises:
+            BundleError: the file is missing or is not the one the manifest describes.
+        """
+        return self._verified(graph.file, graph.sha256)
+
+    def checkpoint(self) -> Path:
+        """The checkpoint's file, after comparing its bytes with the manifest's hash.
+
+        Raises:
+            BundleError: the file is missing or is not the one the manifest describes.
+        """
+        return self._verified(self.manifest.checkpoint.file, self.manifest.checkpoint.sha256)
+
+    def verify(self) -> None:
+        """Compare every file with the manifest.
+
+        Raises:
+            BundleError: a file is missing or differs.
+        """
+        self.checkpoint()
+        for graph in self.manifest.graphs:
+            self.path(graph)
+
+    def _verified(self, file: str, digest: str) -> Path:
+        path = self.folder / file
+        again = f"export it again with  mvt-deploy export -o {self.folder}."
+        if not path.is_file():
+            raise BundleError(f"bundle {self.folder} lacks its file {file}: copy the whole folder, or {again}")
+        if sha256(path) != digest:
+            raise BundleError(
+                f"{path} is not the file its manifest describes (truncated, edited or swapped): copy it again, or {again}"
+            )
+        return path
+
+
+def exists(folder: str | os.PathLike[str]) -> bool:
+    """True where the folder holds a manifest."""
+    return (Path(folder) / MANIFEST).is_file()
+
+
+def open_bundle(folder: str | os.PathLike[str]) -> Bundle:
+    """Read and check a bundle's manifest; files are hashed when they are asked for.
+
+    Raises:
+        BundleError: no bundle there, a manifest that cannot be read or is of a newer format, or one whose paths leave
+            the folder.
+    """
+    folder = Path(folder)
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise BundleError(f"{folder} holds no bundle (no {MANIFEST}): make one with  mvt-deploy export -o {folder}.")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise BundleError(f"{path} cannot be read as JSON ({error}): export the bundle again.") from error
+    version = content.get("format") if isinstance(content, dict) else None
+    if type(version) is not int or version < 1:
+        raise BundleError(f"{path} is no manifest of mvt-deploy (no format number): export the bundle again.")
+    if version > FORMAT:
+        raise BundleError(
+            f"{path} has format {version}, this mvt-deploy reads up to {FORMAT}: update it (pip install -U mvt-deploy)."
+        )
+    try:
+        manifest: Manifest = _parse(Manifest, content, "manifest")
+    except (ValueError, TypeError) as error:
+        raise BundleError(f"{path} is damaged ({error}): export the bundle again.") from error
+    if outside := [f for f in (manifest.checkpoint.file, *(g.file for g in manifest.graphs)) if not _plain_name(f)]:
+        raise BundleError(f"{path} names files outside its folder ({', '.join(map(repr, outside))}): do not use it.")
+    return Bundle(folder, manifest)
+
+
+@contextmanager
+def staging(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """A new folder beside ``folder`` that takes its place when the block ends well, and vanishes when it does not.
+
+    Raises:
+        BundleError: the place cannot be written, or holds something that is not a bundle.
+    """
+    folder = Path(folder)
+    if folder.exists() and not exists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
+        raise BundleError(f"{folder} exists and is no bundle: give another place with -o, or remove it.")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    except OSError as error:
+        raise BundleError(
+            f"cannot write a bundle at {folder} ({error.strerror}): give another place with -o."
+        ) from error
+    try:
+        os.chmod(temporary, 0o755)
+        yield temporary
+        _replace(temporary, folder)
+    except OSError as error:
+        raise BundleError(f"cannot write the bundle {folder} ({error.strerror}).") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace(new: Path, folder: Path) -> None:
+    if not folder.exists():
+        os.replace(new, folder)
+        return
+    old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-old-"))
+    os.replace(folder, old / "bundle")
+    try:
+        os.replace(new, folder)
+    except OSError:
+        os.replace(old / "bundle", folder)
+        raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write ``manifest.json`` into a folder, whole or not at all."""
+    temporary = folder / f".{MANIFEST}.part"
+    temporary.write_text(json.dumps(dataclasses.asdict(manifest), indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, folder / MANIFEST)

@@ -1,0 +1,39 @@
+"""``mvt-deploy``: registers the verbs and turns a user's mistake into one sentence and exit code 2."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from ..errors import UserError
+from .bench import bench
+from .doctor import doctor
+from .export import export
+
+app = typer.Typer(
+    name="mvt-deploy",
+    help="Export, check, measure and run MVT, the Mobile Vision Transformer visual tracker.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("export")(export)
+app.command("bench")(bench)
+app.command("doctor")(doctor)
+
+
+def run() -> None:
+    """Entry point of the console script."""
+    try:
+        app()
+    except UserError as error:
+        Console(stderr=True, soft_wrap=True, markup=False, highlight=False).print(f"error: {error}")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our stdout went away: nothing to report, nothing to finish
+        sys.stderr.close()
+        sys.exit(0)

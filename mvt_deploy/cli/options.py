@@ -1,0 +1,36 @@
+"""Options that several verbs share, so that they read the same everywhere."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .. import bundle
+from ..backends.base import Backend
+from ..backends.registry import load
+
+Model = Annotated[
+    Path, typer.Option("--model", help="The bundle's folder; the default one is exported once if it is not there.")
+]
+BackendName = Annotated[str, typer.Option("--backend", help="ort (ONNX Runtime) or torch (the reference).")]
+Precision = Annotated[str, typer.Option("--precision", help="fp32 or fp16, where the bundle holds it.")]
+Threads = Annotated[
+    int | None, typer.Option("--threads", help="CPU threads of the network; default: the runtime's choice.")
+]
+
+
+def open_model(model: Path, backend: str, precision: str = "fp32", threads: int | None = None) -> Backend:
+    """Open a bundle; the default place is filled with the default checkpoint first if it is empty."""
+    if model == bundle.DEFAULT and not bundle.exists(model):
+        from ..export import ensure_bundle
+
+        ensure_bundle(model)
+    return load(model, backend, precision=precision, threads=threads)
+
+
+def say(message: str) -> None:
+    """A line of progress, on stderr."""
+    print(message, file=sys.stderr, flush=True)

@@ -1,0 +1,106 @@
+"""What works on this machine: each check tries the real thing in a way that cannot crash, and names the remedy."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from . import bundle
+from .errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One feature: whether it works here, what was found, and what to do if it does not."""
+
+    feature: str
+    works: bool
+    detail: str
+    remedy: str = ""
+
+
+def _extra(name: str) -> str:
+    return f"pip install 'mvt-deploy[{name}]'"
+
+
+def _packages(feature: str, modules: tuple[str, ...], extra: str) -> Finding:
+    versions = []
+    for module in modules:
+        try:
+            found = importlib.import_module(module)
+        except Exception as error:  # a broken native library raises what it likes
+            missing = isinstance(error, ModuleNotFoundError)
+            return Finding(feature, False, f"{module}: {'not installed' if missing else error}", _extra(extra))
+        versions.append(f"{module} {getattr(found, '__version__', '?')}")
+    return Finding(feature, True, ", ".join(versions))
+
+
+def _onnxruntime() -> Finding:
+    import onnxruntime
+
+    providers = ", ".join(p.removesuffix("ExecutionProvider") for p in onnxruntime.get_available_providers())
+    return Finding("backend ort", True, f"onnxruntime {onnxruntime.__version__} ({providers})")
+
+
+def _video_writing() -> Finding:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "probe.mp4"
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, (64, 64))
+        for _ in range(5):
+            writer.write(np.zeros((64, 64, 3), np.uint8))
+        writer.release()
+        reader = cv2.VideoCapture(str(path))
+        read = reader.read()[0]
+        reader.release()
+    remedy = "" if read else "pip install --force-reinstall opencv-python"
+    return Finding("video files (mp4)", bool(read), f"opencv {cv2.__version__}", remedy)
+
+
+def _window() -> Finding:
+    gui = next(
+        (l.split(":", 1)[1].strip() for l in cv2.getBuildInformation().splitlines() if l.strip().startswith("GUI:")), ""
+    )  # noqa: E741
+    if gui == "NONE":
+        return Finding("windows (--show, --select)", False, "headless OpenCV", "pip install opencv-python")
+    display = sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    remedy = "" if display else "run it in a desktop session, or use --init-box and -o"
+    return Finding(
+        "windows (--show, --select)", display, gui or "OpenCV with windows" if display else "no display", remedy
+    )
+
+
+def _default_bundle() -> Finding:
+    if not bundle.exists(bundle.DEFAULT):
+        return Finding(f"bundle {bundle.DEFAULT}", False, "not here", "mvt-deploy export")
+    try:
+        opened = bundle.open_bundle(bundle.DEFAULT)
+        opened.verify()
+    except UserError as error:
+        return Finding(f"bundle {bundle.DEFAULT}", False, str(error), "mvt-deploy export")
+    precisions = ", ".join(sorted({g.precision for g in opened.manifest.graphs}))
+    return Finding(f"bundle {bundle.DEFAULT}", True, f"{precisions}, made {opened.manifest.created}")
+
+
+CHECKS: tuple[Callable[[], Finding], ...] = (
+    _onnxruntime,
+    lambda: _packages("backend torch", ("torch", "safetensors"), "export"),
+    lambda: _packages("export", ("torch", "onnx", "onnxscript", "onnxsim", "safetensors"), "export"),
+    _video_writing,
+    _window,
+    _default_bundle,
+)
+
+
+def examine() -> list[Finding]:
+    """Run every check; the machine itself comes first."""
+    machine = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, {os.cpu_count()} cores"
+    return [Finding("machine", True, machine), *(check() for check in CHECKS)]

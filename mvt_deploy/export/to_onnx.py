@@ -1,0 +1,109 @@
+"""One graph to one checked and simplified ONNX file."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnxsim
+import torch
+from torch import Tensor, nn
+
+from ..bundle import TensorInfo
+from ..errors import ParityError
+
+OPSET = 18
+"""LayerNormalization needs 17; 18 is what the exporter writes natively and every runtime here reads."""
+BATCH = "n"
+"""Name of the dynamic dimension: the number of targets."""
+_EXAMPLE_BATCH = 2  # 0 and 1 would be taken for constants
+
+
+def example_inputs(template: nn.Module, search: nn.Module) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Inputs of the right shapes and types for the two graphs."""
+    crops = [torch.zeros(_EXAMPLE_BATCH, int(g.size), int(g.size), 3, dtype=torch.uint8) for g in (template, search)]
+    with torch.inference_mode():
+        features = template(crops[0])
+    return (crops[0],), (crops[1], *(torch.empty_like(f) for f in features))
+
+
+def to_onnx(graph: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> onnx.ModelProto:
+    """Export a graph with a dynamic batch, simplify it, check it in full and write it.
+
+    Args:
+        graph: a module with ``inputs`` and ``outputs``, the names of its tensors.
+        inputs: example inputs; the first dimension of each is the batch.
+        path: where to write.
+
+    Returns:
+        The model that was written.
+
+    Raises:
+        ParityError: the simplifier changed the graph's results.
+    """
+    batch = torch.export.Dim(BATCH, min=1, max=256)
+    names: tuple[str, ...] = tuple(graph.inputs)  # type: ignore[arg-type]
+    with _quiet():
+        program = torch.onnx.export(
+            graph,
+            inputs,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=list(names),
+            output_names=list(graph.outputs),  # type: ignore[arg-type]
+            dynamic_shapes={name: {0: batch} for name in names},
+        )
+        assert program is not None
+        model, same = onnxsim.simplify(program.model_proto)
+    if not same:
+        raise ParityError(f"the simplified {graph.role} graph differs from the exported one: nothing was written.")
+    _name_batch(model)
+    del model.metadata_props[:]
+    model.producer_name, model.producer_version, model.doc_string = "mvt-deploy", "", ""
+    for node in model.graph.node:  # the exporter's notes: source lines and paths of the exporting machine
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
+        del value.metadata_props[:]
+        value.doc_string = ""
+    del model.graph.metadata_props[:]
+    model.graph.name, model.graph.doc_string = str(graph.role), ""
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+    return model
+
+
+def tensors(values: Any) -> list[TensorInfo]:
+    """Names, types and shapes of a model's inputs or outputs."""
+    return [
+        TensorInfo(
+            value.name,
+            onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).name,
+            [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim],
+        )
+        for value in values
+    ]
+
+
+def _name_batch(model: onnx.ModelProto) -> None:
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = BATCH
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's remarks about itself from the user."""
+    logger = logging.getLogger("torch.onnx")
+    level, logger.level = logger.level, logging.ERROR
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.level = level

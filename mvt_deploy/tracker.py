@@ -1,0 +1,196 @@
+"""The tracker: cut a window around every target, ask the backend where it is, map the answer back to the frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from .backends.base import Backend, Features, SearchResult
+from .errors import BoxError, SourceError, UserError
+from .geometry import BGRImage, Box, clip, crop, crop_window, map_back, require_overlap
+
+State = Literal["tracking", "lost"]
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One target in one frame.
+
+    ``box`` in pixels of the frame, clipped to it; ``score`` in 0..1 (about 0.4 and more where the target is followed
+    well); ``state`` is ``"lost"`` while the box is only the last good one.
+    """
+
+    box: Box
+    score: float
+    state: State = "tracking"
+
+
+@dataclass(frozen=True, slots=True)
+class LostPolicy:
+    """When a target counts as lost, and how it is searched for.
+
+    Args:
+        threshold: a score below it is low (0..1).
+        patience: after this many low frames in a row the target is lost, and its last good box is held.
+        found: a lost target is found again at this score (0..1).
+        growth: the search window's side grows by this factor with every lost frame ...
+        widest: ... up to this multiple of its normal side.
+    """
+
+    threshold: float = 0.2
+    patience: int = 5
+    found: float = 0.3
+    growth: float = 1.05
+    widest: float = 1.5
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.threshold <= 1 and 0 <= self.found <= 1):
+            raise UserError("the lost policy's thresholds lie between 0 and 1.")
+        if self.patience < 1 or self.growth < 1 or self.widest < 1:
+            raise UserError("the lost policy's patience, growth and widest search are at least 1.")
+
+
+@dataclass(slots=True)
+class _Target:
+    box: Box  # where the next window is centred
+    good: Box  # the last box with a score that was not low
+    low: int = 0  # frames in a row with a low score
+    lost: int = 0  # frames since the target was declared lost
+    side: float = 0.0  # of the last search window, in pixels
+
+
+class Tracker:
+    """Follows one or several targets through frames.
+
+    Args:
+        model: an opened backend, from :func:`mvt_deploy.load`.
+        lost: what to do about low scores; None is the published behaviour, which never gives up a box.
+
+    Example:
+        >>> tracker = Tracker(model)                # doctest: +SKIP
+        >>> tracker.init(frame, (x, y, w, h))       # doctest: +SKIP
+        >>> track = tracker.update(next_frame)      # doctest: +SKIP
+    """
+
+    def __init__(self, model: Backend, lost: LostPolicy | None = LostPolicy()) -> None:
+        self.model = model
+        self.lost = lost
+        self._targets: list[_Target] = []
+        self._single = True
+        self._features: Features = None
+        self._crops = np.empty((0, 0, 0, 3), np.uint8)
+
+    def init(self, frame: BGRImage, box: Box | Iterable[float] | Sequence[Box | Iterable[float]]) -> None:
+        """Start on a frame, forgetting earlier targets.
+
+        Args:
+            frame: BGR uint8 ``[H, W, 3]``.
+            box: ``x, y, w, h`` in pixels, or a list of such boxes for several targets in one batch.
+
+        Raises:
+            BoxError: a box is not four finite numbers, has no size, or lies outside the frame.
+            SourceError: the frame is not BGR uint8.
+        """
+        height, width = _size(frame)
+        boxes, single = _boxes(box)
+        for one in boxes:
+            require_overlap(one, width, height)
+        spec = self.model.spec
+        templates = np.empty((len(boxes), spec.template_size, spec.template_size, 3), np.uint8)
+        for one, out in zip(boxes, templates, strict=True):
+            crop(frame, crop_window(one, spec.template_factor), spec.template_size, out)
+        self._features = self.model.template(templates)
+        self._targets = [_Target(one, one) for one in boxes]
+        self._single = single
+        self._crops = np.empty((len(boxes), spec.search_size, spec.search_size, 3), np.uint8)
+
+    def update(self, frame: BGRImage) -> Track | list[Track]:
+        """Follow into the next frame.
+
+        Args:
+            frame: BGR uint8 ``[H, W, 3]``; its size may differ from the frame before.
+
+        Returns:
+            A :class:`Track`, or a list of them in the order of the boxes if :meth:`init` was given a list.
+
+        Raises:
+            SourceError: the frame is not BGR uint8.
+            NonFiniteError: the network returned a value that is not finite; the targets stay as they were.
+            UserError: :meth:`init` was not called.
+        """
+        tracks = self.update_all(frame)
+        return tracks[0] if self._single else tracks
+
+    def update_all(self, frame: BGRImage) -> list[Track]:
+        """:meth:`update` that gives a list for a single target too."""
+        height, width = _size(frame)
+        return self.place(self.locate(self.cut(frame)), width, height)
+
+    def cut(self, frame: BGRImage) -> npt.NDArray[np.uint8]:
+        """The search crops of all targets, uint8 BGR ``[n, 256, 256, 3]``; the array is reused by the next call."""
+        if not self._targets:
+            raise UserError("the tracker has no target yet: call init(frame, box) first.")
+        spec = self.model.spec
+        for target, out in zip(self._targets, self._crops, strict=True):
+            window = crop_window(target.box, spec.search_factor * self._widening(target))
+            target.side = float(window.side)
+            crop(frame, window, spec.search_size, out)
+        return self._crops
+
+    def locate(self, crops: npt.NDArray[np.uint8], score_map: bool = False) -> SearchResult:
+        """What the network says of the crops :meth:`cut` gave."""
+        return self.model.search(crops, self._features, score_map)
+
+    def place(self, result: SearchResult, width: int, height: int) -> list[Track]:
+        """Map the network's answer back to a ``width`` x ``height`` frame and move the targets there."""
+        return [
+            self._move(target, map_back(box, target.box, target.side), float(score), width, height)
+            for target, box, score in zip(self._targets, result.box, result.score, strict=True)
+        ]
+
+    def _widening(self, target: _Target) -> float:
+        return min(self.lost.widest, self.lost.growth**target.lost) if self.lost and target.lost else 1.0
+
+    def _move(self, target: _Target, found: Box, score: float, width: int, height: int) -> Track:
+        box = clip(found, width, height)
+        policy = self.lost
+        if policy is None:
+            target.box = box
+            return Track(box, score)
+        if score < (policy.found if target.lost else policy.threshold):
+            target.low += 1
+            if target.low >= policy.patience:
+                target.lost += 1
+                target.box = clip(target.good, width, height)
+                return Track(target.box, score, "lost")
+        else:
+            target.low = target.lost = 0
+            target.good = box
+        target.box = box
+        return Track(box, score)
+
+
+def _size(frame: BGRImage) -> tuple[int, int]:
+    """Height and width of a frame, which must be BGR uint8."""
+    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+        got = f"{frame.dtype} {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
+        raise SourceError(
+            f"a frame is a BGR uint8 array [height, width, 3], not {got}: convert it first (cv2.cvtColor)."
+        )
+    return frame.shape[0], frame.shape[1]
+
+
+def _boxes(box: Box | Iterable[float] | Sequence[Box | Iterable[float]]) -> tuple[list[Box], bool]:
+    """The boxes given, and whether it was a single one."""
+    if isinstance(box, Box):
+        return [box], True
+    values = list(box)
+    if not values:
+        raise BoxError("no box was given: a target is four numbers x,y,w,h in pixels.")
+    if all(np.ndim(v) == 0 and not isinstance(v, Box) for v in values):  # type: ignore[arg-type]
+        return [Box.of(values)], True  # type: ignore[arg-type]
+    return [Box.of(v) for v in values], False  # type: ignore[arg-type]
