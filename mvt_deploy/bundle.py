@@ -204,7 +204,8 @@ class Bundle:
             raise BundleError(f"bundle {self.folder} lacks its file {file}: copy the whole folder, or {again}")
         if sha256(path) != digest:
             raise BundleError(
-                f"{path} is not the file its manifest describes (truncated, edited or swapped): copy it again, or {again}"
+                f"{path} is not the file its manifest describes (truncated, edited or swapped): "
+                f"copy it again, or {again}"
             )
         return path
 

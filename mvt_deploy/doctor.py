@@ -66,16 +66,14 @@ def _video_writing() -> Finding:
 
 
 def _window() -> Finding:
-    gui = next(
-        (l.split(":", 1)[1].strip() for l in cv2.getBuildInformation().splitlines() if l.strip().startswith("GUI:")), ""
-    )  # noqa: E741
+    lines = (line.strip() for line in cv2.getBuildInformation().splitlines())
+    gui = next((line.removeprefix("GUI:").strip() for line in lines if line.startswith("GUI:")), "")
+    feature = "windows (--show, --select)"
     if gui == "NONE":
-        return Finding("windows (--show, --select)", False, "headless OpenCV", "pip install opencv-python")
-    display = sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-    remedy = "" if display else "run it in a desktop session, or use --init-box and -o"
-    return Finding(
-        "windows (--show, --select)", display, gui or "OpenCV with windows" if display else "no display", remedy
-    )
+        return Finding(feature, False, "headless OpenCV", "pip install opencv-python")
+    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return Finding(feature, False, "no display", "run it in a desktop session, or use --init-box and -o")
+    return Finding(feature, True, gui or "OpenCV with windows")
 
 
 def _default_bundle() -> Finding:

@@ -7,7 +7,7 @@ Boxes are ``x, y, w, h`` in pixels, float, top-left origin. The formulas are tho
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -41,8 +41,8 @@ class Box:
         """``(x, y, w, h)`` in pixels."""
         return self.x, self.y, self.w, self.h
 
-    def __iter__(self) -> Iterable[float]:  # type: ignore[override]
-        return iter(self.as_tuple())
+    def __iter__(self) -> Iterator[float]:
+        yield from self.as_tuple()
 
     @classmethod
     def of(cls, values: Box | Iterable[float]) -> Box:
@@ -132,7 +132,8 @@ def crop(frame: BGRImage, window: CropWindow, size: int, out: BGRImage | None = 
         return out
     patch = frame[window.y + top : window.y + window.side - bottom, window.x + left : window.x + window.side - right]
     if left or right or top or bottom:
-        patch = cv2.copyMakeBorder(patch, top, bottom, left, right, cv2.BORDER_CONSTANT)
+        bordered = cv2.copyMakeBorder(patch, top, bottom, left, right, cv2.BORDER_CONSTANT)
+        patch = np.asarray(bordered, np.uint8)
     cv2.resize(patch, (size, size), dst=out)
     return out
 

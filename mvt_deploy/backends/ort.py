@@ -34,7 +34,7 @@ class OrtBackend:
     def __init__(self, bundle: Bundle, precision: str = "fp32", threads: int | None = None) -> None:
         self.spec = bundle.manifest.tracker
         self._template = _session(bundle, bundle.graph("template", precision), threads)
-        self._search = _session(bundle, bundle.graph("search", precision), threads)
+        self._search = _session(bundle, bundle.graph("search", precision, ("ort", "portable")), threads)
 
     def template(self, crops: npt.NDArray[np.uint8]) -> Features:
         check_crops(crops, self.spec.template_size)

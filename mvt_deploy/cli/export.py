@@ -16,12 +16,18 @@ def export(
         Path | None, typer.Argument(help="A .safetensors or .pth.tar file; default: the checkpoint that ships.")
     ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="The bundle's folder.")] = DEFAULT,
+    without: Annotated[
+        list[str],
+        typer.Option("--without", help="Leave out an exact rewrite by its name (repeatable).", show_default=False),
+    ] = [],  # noqa: B006 (typer copies it)
     fp16: Annotated[bool, typer.Option("--fp16", help="Add fp16 graphs beside the fp32 ones.")] = False,
 ) -> None:
     """Export a checkpoint as a bundle of checked ONNX graphs; prints the bundle's folder."""
     from ..export import export_bundle
+    from ..export.rewrites import REWRITES
 
-    bundle = export_bundle(checkpoint, output, fp16=fp16, say=say)
+    rewrites = [name for name in REWRITES if name not in without]
+    bundle = export_bundle(checkpoint, output, fp16=fp16, rewrites=rewrites, say=say)
     for graph in bundle.manifest.graphs:
         size = (bundle.folder / graph.file).stat().st_size / 1e6
         parity = graph.parity

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -18,11 +18,15 @@ from ..assets import asset
 from ..bundle import Bundle, CheckpointInfo, GraphInfo, Manifest, TrackerSpec, open_bundle, sha256
 from ..network import MVT, load_checkpoint, save_checkpoint
 from ..version import __version__
-from .graphs import split
+from .graphs import Graph, split
 from .parity import Array, Runner, measure, photograph_pairs, reference
+from .rewrites import ORT, PORTABLE, REWRITES, apply
 from .to_onnx import OPSET, example_inputs, tensors, to_onnx
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
+TARGETS = {"fp32": ("portable", "ort"), "fp16": ("portable",)}
+"""For which runtimes a precision has a search graph of its own: ``ort`` uses ONNX Runtime's own operators."""
+TARGET_REWRITES = {"portable": PORTABLE, "ort": ORT}
 _TOOLS = (torch, onnx, onnxscript, onnxsim, onnxruntime)
 
 Say = Callable[[str], None]
@@ -33,7 +37,12 @@ def _silent(_message: str) -> None:
 
 
 def export_bundle(
-    checkpoint: Path | None = None, folder: Path = bundles.DEFAULT, *, fp16: bool = False, say: Say = _silent
+    checkpoint: Path | None = None,
+    folder: Path = bundles.DEFAULT,
+    *,
+    fp16: bool = False,
+    rewrites: Collection[str] = tuple(REWRITES),
+    say: Say = _silent,
 ) -> Bundle:
     """Export a checkpoint as a bundle: fp32 graphs always, fp16 graphs beside them on request.
 
@@ -43,6 +52,7 @@ def export_bundle(
         checkpoint: ``.safetensors`` or ``.pth.tar``; None is the default checkpoint that travels with the package.
         folder: the bundle's place; an earlier bundle there is replaced, anything else is refused.
         fp16: add fp16 graphs.
+        rewrites: names of the exact rewrites to apply (see :mod:`.rewrites`); all of them by default.
         say: told what is being done, a line at a time.
 
     Raises:
@@ -54,11 +64,9 @@ def export_bundle(
     model = load_checkpoint(source)
     with bundles.staging(folder) as place:
         save_checkpoint(model, place / bundles.CHECKPOINT, {"source": source.name})
-        graphs = [
-            graph
-            for precision in ("fp32", "fp16")[: 1 + fp16]
-            for graph in _export_precision(model, precision, place, say)
-        ]
+        graphs = _export_precision(model, "fp32", place, rewrites, say)
+        if fp16:
+            graphs += _export_precision(model, "fp16", place, rewrites, say)
         parameters = sum(p.numel() for p in model.parameters())
         bundles.write_manifest(
             place,
@@ -77,35 +85,50 @@ def export_bundle(
     return open_bundle(folder)
 
 
-def _export_precision(model: MVT, precision: str, place: Path, say: Say) -> list[GraphInfo]:
-    pair = split(model, DTYPES[precision])
-    files, protos = [], []
-    for graph, inputs in zip(pair, example_inputs(*pair), strict=True):
-        file = f"{graph.role}.onnx" if precision == "fp32" else f"{graph.role}.{precision}.onnx"
-        say(f"exporting {file}")
-        protos.append(to_onnx(graph, inputs, place / file))
-        files.append(file)
-    say(f"measuring {precision} against PyTorch")
+def _export_precision(model: MVT, precision: str, place: Path, rewrites: Collection[str], say: Say) -> list[GraphInfo]:
+    """The template graph and the search graphs of one precision, written, measured and described."""
     pairs = photograph_pairs()
-    parity = measure(*(_runner(place / f) for f in files), pairs, reference(model, pairs), precision)
-    return [
-        GraphInfo(
-            file=file,
-            sha256=sha256(place / file),
-            role=graph.role,
-            precision=precision,
-            target="portable",
-            opset=OPSET,
-            inputs=tensors(proto.graph.input),
-            outputs=tensors(proto.graph.output),
-            rewrites=[],
-            parity=parity,
-        )
-        for graph, file, proto in zip(pair, files, protos, strict=True)
-    ]
+    answers = reference(model, pairs)
+    made: list[GraphInfo] = []
+    template = place / _file("template", precision)
+    for target in TARGETS[precision]:
+        graphs = split(model, DTYPES[precision])
+        applied = apply(graphs, [name for name in TARGET_REWRITES[target] if name in rewrites])
+        search = place / _file("search", precision, target)
+        inputs = example_inputs(*graphs)
+        protos: list[tuple[Graph, Path, onnx.ModelProto]] = []
+        if not template.exists():  # the template graph is the same for every target
+            say(f"exporting {template.name}")
+            protos.append((graphs.template, template, to_onnx(graphs.template, inputs[0], template)))
+        say(f"exporting {search.name}")
+        protos.append((graphs.search, search, to_onnx(graphs.search, inputs[1], search)))
+        say(f"measuring {search.name} against PyTorch")
+        parity = measure(runner(template), runner(search), pairs, answers, precision)
+        made += [
+            GraphInfo(
+                file=path.name,
+                sha256=sha256(path),
+                role=graph.role,
+                precision=precision,
+                target=target,
+                opset=OPSET,
+                inputs=tensors(proto.graph.input),
+                outputs=tensors(proto.graph.output),
+                rewrites=list(applied),
+                parity=parity,
+            )
+            for graph, path, proto in protos
+        ]
+    return made
 
 
-def _runner(path: Path) -> Runner:
+def _file(role: str, precision: str, target: str = "portable") -> str:
+    parts = [role, *([precision] if precision != "fp32" else []), *([target] if target != "portable" else []), "onnx"]
+    return ".".join(parts)
+
+
+def runner(path: Path) -> Runner:
+    """A graph file as a function, in ONNX Runtime with its defaults."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -29,7 +29,7 @@ Runner = Callable[[dict[str, Array]], dict[str, Array]]
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Template crops uint8 ``[n, 128, 128, 3]`` and search crops uint8 ``[n, 256, 256, 3]`` of the same targets, BGR."""
+    """BGR crops of the same targets: template uint8 ``[n, 128, 128, 3]``, search uint8 ``[n, 256, 256, 3]``."""
 
     template: npt.NDArray[np.uint8]
     search: npt.NDArray[np.uint8]
@@ -43,7 +43,10 @@ class Pairs:
 def photograph_pairs(count: int = CASES, seed: int = 0) -> Pairs:
     """Pairs cut from the shipped photographs around boxes of many sizes, the search window shifted and rescaled."""
     random = np.random.default_rng(seed)
-    images = [cv2.imread(str(path), cv2.IMREAD_COLOR) for path in sorted(asset("photographs").glob("*.jpg"))]
+    images = [
+        np.asarray(cv2.imread(str(path), cv2.IMREAD_COLOR), np.uint8)
+        for path in sorted(asset("photographs").glob("*.jpg"))
+    ]
     templates, searches = [], []
     for i in range(count):
         image = images[i % len(images)]

@@ -13,10 +13,11 @@ from typing import Any
 import onnx
 import onnxsim
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..bundle import TensorInfo
 from ..errors import ParityError
+from .graphs import Graph
 
 OPSET = 18
 """LayerNormalization needs 17; 18 is what the exporter writes natively and every runtime here reads."""
@@ -25,15 +26,15 @@ BATCH = "n"
 _EXAMPLE_BATCH = 2  # 0 and 1 would be taken for constants
 
 
-def example_inputs(template: nn.Module, search: nn.Module) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+def example_inputs(template: Graph, search: Graph) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     """Inputs of the right shapes and types for the two graphs."""
-    crops = [torch.zeros(_EXAMPLE_BATCH, int(g.size), int(g.size), 3, dtype=torch.uint8) for g in (template, search)]
+    crops = [torch.zeros(_EXAMPLE_BATCH, g.size, g.size, 3, dtype=torch.uint8) for g in (template, search)]
     with torch.inference_mode():
         features = template(crops[0])
     return (crops[0],), (crops[1], *(torch.empty_like(f) for f in features))
 
 
-def to_onnx(graph: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> onnx.ModelProto:
+def to_onnx(graph: Graph, inputs: tuple[Tensor, ...], path: Path) -> onnx.ModelProto:
     """Export a graph with a dynamic batch, simplify it, check it in full and write it.
 
     Args:
@@ -48,16 +49,17 @@ def to_onnx(graph: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> onnx.Mo
         ParityError: the simplifier changed the graph's results.
     """
     batch = torch.export.Dim(BATCH, min=1, max=256)
-    names: tuple[str, ...] = tuple(graph.inputs)  # type: ignore[arg-type]
     with _quiet():
         program = torch.onnx.export(
             graph,
             inputs,
             dynamo=True,
             opset_version=OPSET,
-            input_names=list(names),
-            output_names=list(graph.outputs),  # type: ignore[arg-type]
-            dynamic_shapes={name: {0: batch} for name in names},
+            input_names=list(graph.inputs),
+            output_names=list(graph.outputs),
+            dynamic_shapes=({0: batch}, tuple({0: batch} for _ in inputs[1:]))[
+                : 1 + (len(inputs) > 1)
+            ],  # crop, *template
         )
         assert program is not None
         model, same = onnxsim.simplify(program.model_proto)
@@ -73,7 +75,7 @@ def to_onnx(graph: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> onnx.Mo
         del value.metadata_props[:]
         value.doc_string = ""
     del model.graph.metadata_props[:]
-    model.graph.name, model.graph.doc_string = str(graph.role), ""
+    model.graph.name, model.graph.doc_string = graph.role, ""
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
     return model

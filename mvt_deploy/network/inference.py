@@ -1,4 +1,4 @@
-"""The two ends of the network in use: uint8 crops to images, and maps to boxes. Shared by graphs and the torch backend."""
+"""The two ends of the network in use: uint8 crops to images, and maps to boxes."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -126,7 +126,7 @@ class FeatureFusor(nn.Module):
 class CenterHead(nn.Module):
     """Three branches of four 3x3 convolutions and a 1x1: score, size and offset maps."""
 
-    BRANCHES = {"ctr": 1, "size": 2, "offset": 2}
+    BRANCHES: ClassVar[dict[str, int]] = {"ctr": 1, "size": 2, "offset": 2}
 
     def __init__(self, inputs: int = 256) -> None:
         super().__init__()

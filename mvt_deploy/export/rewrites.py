@@ -1,0 +1,429 @@
+"""Exact rewrites: parts of the graphs exchanged for faster ones that compute the same function.
+
+Each rewrite changes a pair of graphs in place and can be left out; tests hold every one of them to 1e-5 of the
+unrewritten network. ``PORTABLE`` uses standard ONNX operators only; ``ORT`` adds operators of ONNX Runtime's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from ..errors import UserError
+from ..network.blocks import Attention, ConvNormAct, SiamMoViT, Transformer, fold, unfold
+from ..network.inference import GRID, Located, decode
+from ..network.model import SCORE_CLAMP, CenterHead, Maps
+from .graphs import Graphs, JointBlock, Locate, Prepare
+
+Rewrite = Callable[[Graphs], None]
+
+
+# --- convolutions ---------------------------------------------------------------------------------------------------
+
+
+def fold_batch_norms(graphs: Graphs) -> None:
+    """A batch norm behind a convolution is a scale of its weights and a bias."""
+    for module in list(graphs.search.modules()) + list(graphs.template.modules()):
+        if isinstance(module, ConvNormAct) and isinstance(getattr(module.block, "norm", None), nn.BatchNorm2d):
+            module.block.conv = fuse_conv_bn_eval(module.block.conv, module.block.norm)
+            module.block.norm = nn.Identity()
+        elif isinstance(module, nn.Sequential) and len(module) > 1 and isinstance(module[1], nn.BatchNorm2d):
+            module[0], module[1] = fuse_conv_bn_eval(module[0], module[1]), nn.Identity()
+
+
+class _Cast(Prepare):
+    """uint8 BGR crops ``[n, H, W, 3]`` to BGR images in 0..255, ``[n, 3, H, W]``."""
+
+    def forward(self, crop: Tensor) -> Tensor:
+        return crop.to(self.dtype).permute(0, 3, 1, 2)
+
+
+def fold_pixel_scale(graphs: Graphs) -> None:
+    """1/255 and the colour order belong into the first convolution: its zero padding stays zero."""
+    convolution: nn.Conv2d = graphs.search.stem[0].block.conv
+    convolution.weight = nn.Parameter(convolution.weight.flip(1) / 255, requires_grad=False)
+    graphs.search.prepare = graphs.template.prepare = _Cast(graphs.search.prepare.dtype)
+
+
+# --- attention ------------------------------------------------------------------------------------------------------
+
+
+def fold_layer_norms(graphs: Graphs) -> None:
+    """A layer norm's scale and shift belong into the product behind it."""
+    for block in _blocks(graphs):
+        for layer in block.global_rep:
+            if isinstance(layer, Transformer):
+                _fold_affine(layer.pre_norm_mha, layer.pre_norm_mha[1].qkv_proj)
+                _fold_affine(layer.pre_norm_ffn, layer.pre_norm_ffn[1])
+
+
+def _fold_affine(sequence: nn.Sequential, product: nn.Linear) -> None:
+    norm = sequence[0]
+    if not isinstance(norm, nn.LayerNorm) or not norm.elementwise_affine:
+        return
+    product.bias = nn.Parameter(product.bias + product.weight @ norm.bias, requires_grad=False)
+    product.weight = nn.Parameter(product.weight * norm.weight, requires_grad=False)
+    sequence[0] = nn.LayerNorm(norm.normalized_shape, norm.eps, elementwise_affine=False)
+
+
+class SelfAttention(nn.Module):
+    """The attention with its scale folded into Q, open between its projections. Tokens are ``[B, N, C]``."""
+
+    def __init__(self, attention: Attention) -> None:
+        super().__init__()
+        self.heads = attention.heads
+        self.qkv_proj, self.out_proj = attention.qkv_proj, attention.out_proj
+        width = self.out_proj.in_features
+        scale = torch.ones(3 * width, dtype=self.qkv_proj.weight.dtype)
+        scale[:width] = (width // self.heads) ** -0.5
+        self.qkv_proj.weight = nn.Parameter(self.qkv_proj.weight * scale[:, None], requires_grad=False)
+        self.qkv_proj.bias = nn.Parameter(self.qkv_proj.bias * scale, requires_grad=False)
+
+    def core(self, qkv: Tensor) -> Tensor:
+        """``[B, N, 3C]`` to ``[B, N, C]``: the products and the softmax between the projections."""
+        length, width = qkv.shape[1], self.out_proj.in_features
+        q, k, v = qkv.reshape(-1, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
+        weights = (q @ k.transpose(-1, -2)).softmax(-1)
+        return (weights @ v).transpose(1, 2).reshape(-1, length, width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.out_proj(self.core(self.qkv_proj(tokens)))
+
+
+def fold_attention_scale(graphs: Graphs) -> None:
+    """The factor ``1 / sqrt(c)`` belongs into the weights that make Q."""
+    for block in _blocks(graphs):
+        for layer in block.global_rep:
+            if isinstance(layer, Transformer) and isinstance(layer.pre_norm_mha[1], Attention):
+                layer.pre_norm_mha[1] = SelfAttention(layer.pre_norm_mha[1])
+
+
+class FusedAttention(SelfAttention):
+    """The same as one ``com.microsoft.MultiHeadAttention``; it exists in an exported graph only."""
+
+    def __init__(self, attention: SelfAttention) -> None:
+        nn.Module.__init__(self)
+        self.heads, self.qkv_proj, self.out_proj = attention.heads, attention.qkv_proj, attention.out_proj
+
+    def core(self, qkv: Tensor) -> Tensor:
+        q, k, v = qkv.chunk(3, dim=-1)
+        return torch.onnx.ops.symbolic(
+            "com.microsoft::MultiHeadAttention",
+            (q, k, v),
+            {"num_heads": self.heads, "scale": 1.0},
+            dtype=q.dtype,
+            shape=q.shape,
+            version=1,
+        )
+
+
+def fuse_attention(graphs: Graphs) -> None:
+    """An attention's products, softmax and transposes as ONNX Runtime's own operator.
+
+    Needs ``fold_attention_scale``.
+    """
+    for block in _blocks(graphs):
+        for layer in block.global_rep:
+            if isinstance(layer, Transformer) and isinstance(layer.pre_norm_mha[1], SelfAttention):
+                layer.pre_norm_mha[1] = FusedAttention(layer.pre_norm_mha[1])
+
+
+# --- tokens ---------------------------------------------------------------------------------------------------------
+
+
+class TokenBlock(JointBlock):
+    """The joint block with its 1x1 convolutions as products on tokens, so that fewer channels are moved about."""
+
+    def __init__(self, block: SiamMoViT) -> None:
+        super().__init__(block)
+        inner, outer = block.local_rep[1], block.conv_proj
+        assert isinstance(inner, ConvNormAct)
+        assert isinstance(outer, ConvNormAct)
+        self.local = block.local_rep[0]
+        self.widen, self.narrow = _as_linear(inner), _as_linear(outer)
+
+    def _tokens(self, x: Tensor) -> Tensor:
+        return self.widen(unfold(self.local(x)))
+
+    def _map(self, tokens: Tensor, height: int) -> Tensor:
+        return fold(F.relu(self.narrow(tokens)), height)
+
+    def template(self, z: Tensor) -> tuple[Tensor, ...]:
+        return z, self._tokens(z)
+
+    def forward(self, x: Tensor, features: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        tokens_x, tokens_z = self.block.attend(self._tokens(x), tokens)
+        return tuple(
+            self.block.fusion(torch.cat([image, self._map(t, image.shape[2])], 1))
+            for image, t in ((x, tokens_x), (features, tokens_z))
+        )
+
+
+def project_tokens(graphs: Graphs) -> None:
+    """The 1x1 convolutions beside unfold and fold act on tokens. Needs ``fold_batch_norms``."""
+    _exchange_blocks(graphs, lambda joint: TokenBlock(joint.block))
+
+
+class CachedBlock(TokenBlock):
+    """A token block whose template part goes further.
+
+    The template's share of the first attention's Q, K, V and of the fusing convolution is made once per target:
+    ``features`` is then that convolution's partial sum, and ``qkv`` joins the tokens.
+    """
+
+    keeps = ("features", "tokens", "qkv")
+
+    def __init__(self, block: SiamMoViT) -> None:
+        super().__init__(block)
+        fusion: nn.Conv2d = block.fusion.block.conv
+        channels = fusion.out_channels
+        self.of_image = nn.Conv2d(channels, channels, 3, padding=1, dtype=fusion.weight.dtype)
+        self.of_tokens = nn.Conv2d(channels, channels, 3, padding=1, bias=False, dtype=fusion.weight.dtype)
+        assert fusion.bias is not None
+        self.of_image.load_state_dict({"weight": fusion.weight[:, :channels], "bias": fusion.bias})
+        self.of_tokens.load_state_dict({"weight": fusion.weight[:, channels:]})
+        self.requires_grad_(False)
+
+    def template(self, z: Tensor) -> tuple[Tensor, ...]:
+        tokens = self._tokens(z)
+        norm, attention = self._first()
+        return self.of_image(z), tokens, attention.qkv_proj(norm(tokens))
+
+    def forward(self, x: Tensor, features: Tensor, tokens: Tensor, qkv: Tensor) -> tuple[Tensor, Tensor]:
+        tokens_x = self._tokens(x)
+        norm, attention = self._first()
+        both = torch.cat([tokens_x, tokens], 2).flatten(0, 1)
+        attended = attention.core(torch.cat([attention.qkv_proj(norm(tokens_x)), qkv], 2).flatten(0, 1))
+        both = both + attention.out_proj(attended)
+        both = both + self.block.global_rep[0].pre_norm_ffn(both)
+        both = self.block.global_rep[1:](both).unflatten(0, (-1, tokens.shape[1]))
+        length = tokens_x.shape[2]
+        map_x, map_z = self._map(both[:, :, :length], x.shape[2]), self._map(both[:, :, length:], features.shape[2])
+        return self.block.fusion(torch.cat([x, map_x], 1)), F.relu(features + self.of_tokens(map_z))
+
+    def _first(self) -> tuple[nn.Module, SelfAttention]:
+        sequence = self.block.global_rep[0].pre_norm_mha
+        return sequence[0], sequence[1]
+
+
+def cache_template(graphs: Graphs) -> None:
+    """More of the first joint block into the template graph. Needs the other rewrites of blocks."""
+    graphs.search.block_3 = graphs.template.block = CachedBlock(graphs.search.block_3.block)
+
+
+# --- head -----------------------------------------------------------------------------------------------------------
+
+
+class MergedLocate(Locate):
+    """Neck and head as one: the 1x1 convolution between them has no activation, so it joins the three behind it.
+
+    A constant channel of ones carries its bias: like the bias it replaces, it is zero in the padding.
+    """
+
+    def __init__(self, locate: Locate) -> None:
+        nn.Module.__init__(self)
+        self.neck, self.correlate, self.box_head = locate.neck, locate.feature_fusor.pw_corr, locate.box_head
+        self.register_buffer("window", locate.window, persistent=False)
+        adjust = locate.feature_fusor.adj_layer
+        channels = adjust.in_channels + 1
+        padded = channels + -channels % 4  # int8 kernels want multiples of four
+        merged = []
+        for branch in CenterHead.BRANCHES:
+            first: nn.Conv2d = self.box_head.get_submodule(f"conv1_{branch}")[0]
+            weight = torch.einsum("omyx,mi->oiyx", first.weight, adjust.weight[:, :, 0, 0])
+            ones = torch.einsum("omyx,m->oyx", first.weight, adjust.bias)[:, None]
+            weight = F.pad(torch.cat([weight, ones], 1), (0, 0, 0, 0, 0, padded - channels))
+            assert first.bias is not None
+            merged.append(_convolution(weight, first.bias))
+        self.first = nn.ModuleList(merged)
+        spare = torch.zeros(1, padded - channels + 1, GRID, GRID, dtype=adjust.weight.dtype)
+        spare[:, 0] = 1
+        self.register_buffer("spare", spare, persistent=False)
+
+    def _correlation(self, x: Tensor, z: Tensor) -> Tensor:
+        """``[n, 68, 16, 16]``: 64 gated correlations, a channel of ones, three of zeros."""
+        correlation: Tensor = self.correlate(*self.neck(x, z))
+        spare: Tensor = self.spare
+        return torch.cat([correlation, spare.expand(correlation.shape[0], -1, -1, -1)], 1)
+
+    def _branch(self, name: str, x: Tensor) -> Tensor:
+        """A branch behind its first convolution, ``[n, 256, 16, 16]`` to its raw output."""
+        for i in range(2, 6):
+            x = self.box_head.get_submodule(f"conv{i}_{name}")(x)
+        return x
+
+    def forward(self, x: Tensor, z: Tensor) -> Located:
+        correlation = self._correlation(x, z)
+        weight = torch.cat([c.weight for c in self.first])
+        bias = torch.cat([c.bias for c in self.first])
+        parts = F.relu(F.conv2d(correlation, weight, bias, padding=1)).chunk(3, 1)
+        score, size, offset = (self._branch(n, p) for n, p in zip(CenterHead.BRANCHES, parts, strict=True))
+        return decode(Maps(_squash(score), _squash(size), offset.float()), self.window)
+
+
+def merge_neck_into_head(graphs: Graphs) -> None:
+    """The neck's 1x1 convolution and the head's first three as one. Needs ``fold_batch_norms``."""
+    graphs.search.locate = MergedLocate(graphs.search.locate)
+
+
+class PeakLocate(MergedLocate):
+    """Size and offset are only read at the peak, so only the 9x9 neighbourhood that they see is computed.
+
+    Cells outside the grid are zero before every convolution, as the padding is in the whole map.
+    """
+
+    REACH = 4  # cells that four 3x3 convolutions see to each side
+
+    def __init__(self, locate: MergedLocate) -> None:
+        nn.Module.__init__(self)
+        self.neck, self.correlate, self.box_head = locate.neck, locate.correlate, locate.box_head
+        self.first = locate.first
+        self.register_buffer("window", locate.window, persistent=False)
+        self.register_buffer("spare", locate.spare, persistent=False)
+        head = locate.box_head
+        both = [_stacked([locate.first[1], locate.first[2]], groups=1)]
+        for i in range(2, 6):
+            layers = [head.get_submodule(f"conv{i}_{name}") for name in ("size", "offset")]
+            both.append(_stacked([layer[0] if i < 5 else layer for layer in layers], groups=2))
+        self.regress = nn.ModuleList(both)
+        wide = GRID + 2 * self.REACH
+        inside = F.pad(torch.ones(GRID, GRID), [self.REACH] * 4)
+        self.register_buffer("inside", inside.flatten().to(locate.window.dtype), persistent=False)
+        side = torch.arange(2 * self.REACH + 1)
+        self.register_buffer("around", (side[:, None] * wide + side).flatten(), persistent=False)  # (81,)
+
+    def forward(self, x: Tensor, z: Tensor) -> Located:
+        correlation = self._correlation(x, z)
+        score = _squash(self._branch("ctr", F.relu(self.first[0](correlation)))).reshape(-1, GRID * GRID)
+        peak = (score * self.window.reshape(-1)).argmax(1, keepdim=True)  # (n, 1)
+        row, column = peak // GRID, peak % GRID
+        size, offset = self._at(correlation, row, column)
+        centre = (torch.cat([column, row], 1) + offset) / GRID
+        return Located(torch.cat([centre, size], 1), score.gather(1, peak)[:, 0], score.reshape(-1, GRID, GRID))
+
+    def _at(self, correlation: Tensor, row: Tensor, column: Tensor) -> tuple[Tensor, Tensor]:
+        """Size and offset, ``[n, 2]`` each, at one cell of every map."""
+        around: Tensor = self.around
+        inside: Tensor = self.inside
+        side = 2 * self.REACH + 1
+        places = row * (GRID + 2 * self.REACH) + column + around  # (n, 81)
+        padded = F.pad(correlation, [self.REACH] * 4).flatten(2)  # (n, 68, 576)
+        patch = padded.gather(2, places[:, None].expand(-1, padded.shape[1], -1)).reshape(
+            -1, padded.shape[1], side, side
+        )
+        mask = inside[places].reshape(-1, 1, side, side).to(patch.dtype)
+        for i, convolution in enumerate(self.regress):
+            patch = convolution(patch)
+            if i < self.REACH:  # a 3x3 convolution took one cell from each side
+                rim = i + 1
+                patch = F.relu(patch)
+                if i < self.REACH - 1:  # the last one stands on the peak, which is inside
+                    patch = patch * mask[:, :, rim : side - rim, rim : side - rim]
+        raw = patch.reshape(-1, 4)
+        return _squash(raw[:, :2]), raw[:, 2:].float()
+
+
+def regress_at_peak(graphs: Graphs) -> None:
+    """Size and offset only where the score peaks. Needs ``merge_neck_into_head``."""
+    locate = graphs.search.locate
+    assert isinstance(locate, MergedLocate)
+    graphs.search.locate = PeakLocate(locate)
+
+
+# --- which, and in which order --------------------------------------------------------------------------------------
+
+_ORDER: tuple[Rewrite, ...] = (
+    fold_batch_norms,
+    fold_pixel_scale,
+    fold_layer_norms,
+    fold_attention_scale,
+    fuse_attention,
+    project_tokens,
+    cache_template,
+    merge_neck_into_head,
+    regress_at_peak,
+)
+REWRITES: dict[str, Rewrite] = {rewrite.__name__: rewrite for rewrite in _ORDER}
+"""Every rewrite by name, in the order they are applied."""
+NEEDS = {
+    "fuse_attention": ("fold_attention_scale",),
+    "project_tokens": ("fold_batch_norms",),
+    "cache_template": ("fold_batch_norms", "fold_attention_scale", "project_tokens"),
+    "merge_neck_into_head": ("fold_batch_norms",),
+    "regress_at_peak": ("fold_batch_norms", "merge_neck_into_head"),
+}
+"""What a rewrite builds on."""
+ORT = tuple(REWRITES)
+PORTABLE = tuple(name for name in REWRITES if name != "fuse_attention")
+
+
+def apply(graphs: Graphs, names: Iterable[str]) -> tuple[str, ...]:
+    """Apply rewrites in their order; those whose needs are not among the names are an error.
+
+    Returns:
+        The names applied.
+
+    Raises:
+        UserError: an unknown rewrite, or one without what it needs.
+    """
+    wanted = set(names)
+    if unknown := wanted - REWRITES.keys():
+        raise UserError(f"there is no rewrite {', '.join(sorted(unknown))}: choose from {', '.join(REWRITES)}.")
+    for name in wanted:
+        if absent := [n for n in NEEDS.get(name, ()) if n not in wanted]:
+            raise UserError(f"the rewrite {name} needs {', '.join(absent)}: add it, or leave {name} out.")
+    applied = tuple(name for name in REWRITES if name in wanted)
+    with torch.no_grad():
+        for name in applied:
+            REWRITES[name](graphs)
+    for graph in graphs:
+        graph.eval().requires_grad_(False)
+    return applied
+
+
+def _blocks(graphs: Graphs) -> list[SiamMoViT]:
+    return [graphs.search.block_3.block, graphs.search.block_4.block]
+
+
+def _exchange_blocks(graphs: Graphs, make: Callable[[JointBlock], JointBlock]) -> None:
+    graphs.search.block_3 = graphs.template.block = make(graphs.search.block_3)
+    graphs.search.block_4 = make(graphs.search.block_4)
+
+
+def _as_linear(block: ConvNormAct) -> nn.Linear:
+    """A 1x1 convolution as a product on the last axis."""
+    convolution: nn.Conv2d = block.block.conv
+    weight = convolution.weight[:, :, 0, 0]
+    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=convolution.bias is not None, dtype=weight.dtype)
+    linear.weight = nn.Parameter(weight.clone(), requires_grad=False)
+    if convolution.bias is not None:
+        linear.bias = nn.Parameter(convolution.bias.clone(), requires_grad=False)
+    return linear
+
+
+def _convolution(weight: Tensor, bias: Tensor, padding: int = 1, groups: int = 1) -> nn.Conv2d:
+    made = nn.Conv2d(
+        weight.shape[1] * groups,
+        weight.shape[0],
+        weight.shape[2:],
+        padding=padding,
+        groups=groups,
+        dtype=weight.dtype,
+    )
+    made.load_state_dict({"weight": weight, "bias": bias})
+    return made.requires_grad_(False)
+
+
+def _stacked(layers: list[nn.Conv2d], groups: int) -> nn.Conv2d:
+    """Convolutions side by side as one, without padding: with one group they share their input."""
+    weight = torch.cat([layer.weight for layer in layers])
+    bias = torch.cat([layer.bias for layer in layers])
+    return _convolution(weight, bias, padding=0, groups=groups)
+
+
+def _squash(x: Tensor) -> Tensor:
+    return x.float().sigmoid().clamp(SCORE_CLAMP, 1 - SCORE_CLAMP)
