@@ -7,6 +7,7 @@ unrewritten network. ``PORTABLE`` uses standard ONNX operators only; ``ORT`` add
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -285,7 +286,7 @@ class PeakLocate(MergedLocate):
         self.register_buffer("window", locate.window, persistent=False)
         self.register_buffer("spare", locate.spare, persistent=False)
         head = locate.box_head
-        both = [_stacked([locate.first[1], locate.first[2]], groups=1)]
+        both = [_stacked(list(locate.first)[1:], groups=1)]
         for i in range(2, 6):
             layers = [head.get_submodule(f"conv{i}_{name}") for name in ("size", "offset")]
             both.append(_stacked([layer[0] if i < 5 else layer for layer in layers], groups=2))
@@ -418,7 +419,7 @@ def _convolution(weight: Tensor, bias: Tensor, padding: int = 1, groups: int = 1
     return made.requires_grad_(False)
 
 
-def _stacked(layers: list[nn.Conv2d], groups: int) -> nn.Conv2d:
+def _stacked(layers: list[Any], groups: int) -> nn.Conv2d:
     """Convolutions side by side as one, without padding: with one group they share their input."""
     weight = torch.cat([layer.weight for layer in layers])
     bias = torch.cat([layer.bias for layer in layers])

@@ -1,0 +1,104 @@
+"""The export as a whole: what it writes, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from mvt_deploy import bundle as bundles
+from mvt_deploy.assets import asset
+from mvt_deploy.errors import BundleError, ParityError
+from mvt_deploy.export import export_bundle
+from mvt_deploy.export.build import runner
+from mvt_deploy.export.parity import TOLERANCE, measure, photograph_pairs, reference
+from mvt_deploy.network import load_checkpoint
+
+
+def test_manifest(bundle: Path) -> None:
+    opened = bundles.open_bundle(bundle)
+    opened.verify()
+    manifest = opened.manifest
+    assert manifest.checkpoint.parameters == 5_480_405
+    assert {(g.file, g.role, g.precision, g.target) for g in manifest.graphs} == {
+        ("template.onnx", "template", "fp32", "portable"),
+        ("search.onnx", "search", "fp32", "portable"),
+        ("search.ort.onnx", "search", "fp32", "ort"),
+        ("template.fp16.onnx", "template", "fp16", "portable"),
+        ("search.fp16.onnx", "search", "fp16", "portable"),
+    }
+    for graph in manifest.graphs:
+        assert graph.opset >= 17
+        assert graph.parity.max_abs <= graph.parity.tolerance == TOLERANCE[graph.precision]
+        assert graph.inputs[0] == bundles.TensorInfo(
+            "crop", "uint8", ["n", *[128 if graph.role == "template" else 256] * 2, 3]
+        )
+    search = opened.graph("search", "fp16")
+    assert [t.dtype for t in search.inputs[1:]] == ["float16"] * 3  # features stay fp16 between the graphs
+    assert [(t.name, t.dtype) for t in search.outputs] == [(n, "float32") for n in ("box", "score", "score_map")]
+    assert opened.graph("search", "fp32").inputs == opened.graph("search", "fp32", ("ort",)).inputs
+
+
+def test_fp32_graphs_are_exact_and_fp16_graphs_close(bundle: Path) -> None:
+    parity = {g.file: g.parity for g in bundles.open_bundle(bundle).manifest.graphs}
+    assert parity["search.onnx"].max_abs < 1e-5
+    assert parity["search.ort.onnx"].max_abs < 1e-5
+    assert parity["search.fp16.onnx"].box_px < 0.5
+
+
+def test_no_trace_of_the_exporting_machine(bundle: Path) -> None:
+    for path in bundle.iterdir():
+        content = path.read_bytes()
+        for word in (b"site-packages", str(Path.home()).encode(), str(Path(__file__).parents[2]).encode()):
+            assert word not in content, path.name
+
+
+@pytest.mark.parametrize("what", ["score", "box", "nan"])
+def test_a_graph_that_is_off_is_refused(bundle: Path, what: str) -> None:
+    pairs = photograph_pairs(4)
+    answers = reference(load_checkpoint(asset("mvt.safetensors")), pairs)
+    search = runner(bundle / "search.onnx")
+
+    def off(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        found = {k: v.copy() for k, v in search(inputs).items()}
+        if what == "score":
+            found["score_map"][0, 5, 5] += 2e-4
+        else:
+            found["box"][1, 2] += 2e-4 if what == "box" else np.nan
+        return found
+
+    template = runner(bundle / "template.onnx")
+    measure(template, search, pairs, answers, "fp32")
+    with pytest.raises(ParityError, match="nothing was written"):
+        measure(template, off, pairs, answers, "fp32")
+
+
+def test_a_failed_export_leaves_the_old_bundle(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import shutil
+
+    folder = tmp_path / "mvt"
+    shutil.copytree(bundle, folder)
+    before = json.loads((folder / "manifest.json").read_text())
+    monkeypatch.setitem(TOLERANCE, "fp32", 0.0)
+    with pytest.raises(ParityError):
+        export_bundle(None, folder)
+    assert json.loads((folder / "manifest.json").read_text()) == before
+    bundles.open_bundle(folder).verify()
+    assert [p.name for p in tmp_path.iterdir()] == ["mvt"]
+
+
+def test_a_folder_that_is_no_bundle_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("precious")
+    with pytest.raises(BundleError, match="is no bundle"):
+        export_bundle(None, tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "precious"
+
+
+@pytest.mark.slow
+def test_the_published_layout_exports(shared: Path, tmp_path: Path) -> None:
+    made = export_bundle(shared / "reference" / "official_layout.pth.tar", tmp_path / "published")
+    assert made.manifest.checkpoint.source == "official_layout.pth.tar"

@@ -1,0 +1,130 @@
+"""Every rewrite computes the same function; the ones only a runtime can run are tested through it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from mvt_deploy.assets import asset
+from mvt_deploy.errors import UserError
+from mvt_deploy.export.build import runner
+from mvt_deploy.export.graphs import split
+from mvt_deploy.export.parity import Pairs, measure, photograph_pairs, reference
+from mvt_deploy.export.rewrites import NEEDS, ORT, PORTABLE, REWRITES, apply
+from mvt_deploy.export.to_onnx import example_inputs, to_onnx
+from mvt_deploy.network import MVT, load_checkpoint
+from mvt_deploy.network.inference import Located, decode, hann_window, prepare
+
+RUNS_IN_TORCH = [name for name in REWRITES if name != "fuse_attention"]
+
+
+@pytest.fixture(scope="module", params=["trained", "random"])
+def model(request: pytest.FixtureRequest) -> MVT:
+    model = load_checkpoint(asset("mvt.safetensors"))
+    if request.param == "random":  # norms that are far from the identity
+        torch.manual_seed(1)
+        for module in model.modules():
+            if isinstance(module, torch.nn.LayerNorm | torch.nn.BatchNorm2d):
+                torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+                torch.nn.init.normal_(module.bias, 0, 0.2)
+    return model
+
+
+@pytest.fixture(scope="module")
+def pairs() -> Pairs:
+    return photograph_pairs(4, seed=3)
+
+
+@pytest.fixture(scope="module")
+def wanted(model: MVT, pairs: Pairs) -> Located:
+    crops = [prepare(torch.from_numpy(c)) for c in (pairs.template, pairs.search)]
+    with torch.inference_mode():
+        return decode(model(*crops), hann_window())
+
+
+@pytest.mark.parametrize(
+    "names",
+    [*((*NEEDS.get(n, ()), n) for n in RUNS_IN_TORCH), tuple(RUNS_IN_TORCH), ()],
+    ids=[*RUNS_IN_TORCH, "all", "none"],
+)
+def test_the_function_stays(model: MVT, pairs: Pairs, wanted: Located, names: tuple[str, ...]) -> None:
+    graphs = split(model)
+    assert set(apply(graphs, names)) == set(names)
+    with torch.inference_mode():
+        features = graphs.template(torch.from_numpy(pairs.template))
+        found = graphs.search(torch.from_numpy(pairs.search), *features)
+    for a, b in zip(found, wanted, strict=True):
+        assert (a - b).abs().max() < 1e-5
+
+
+def test_peaks_on_the_rim(pairs: Pairs) -> None:
+    """Size and offset at the corners and edges of the grid, where the 9x9 neighbourhood leaves it."""
+    model = load_checkpoint(asset("mvt.safetensors"))
+    whole, at_peak = split(model), split(model)
+    apply(whole, ["fold_batch_norms", "merge_neck_into_head"])
+    apply(at_peak, ["fold_batch_norms", "merge_neck_into_head", "regress_at_peak"])
+    with torch.inference_mode():
+        x, z = torch.randn(1, 128, 16, 16), torch.randn(1, 128, 8, 8)
+        for cell in (0, 15, 240, 255, 7, 112, 136):
+            window = torch.full((256,), 1e-6)
+            window[cell] = 1.0
+            whole.search.locate.window = at_peak.search.locate.window = window.reshape(16, 16)
+            assert (whole.search.locate(x, z).box - at_peak.search.locate(x, z).box).abs().max() < 1e-5
+
+
+@pytest.mark.slow
+def test_fused_attention_in_onnx_runtime(model: MVT, pairs: Pairs, tmp_path: Path) -> None:
+    graphs = split(model)
+    apply(graphs, ["fold_attention_scale", "fuse_attention"])
+    for graph, inputs in zip(graphs, example_inputs(*graphs), strict=True):
+        to_onnx(graph, inputs, tmp_path / f"{graph.role}.onnx")
+    runners = [runner(tmp_path / f"{role}.onnx") for role in ("template", "search")]
+    assert measure(*runners, pairs, reference(model, pairs), "fp32").max_abs < 1e-5
+
+
+def test_targets() -> None:
+    assert set(ORT) - set(PORTABLE) == {"fuse_attention"}
+
+
+def test_portable_graphs_use_standard_operators_only(bundle: Path) -> None:
+    import onnx
+
+    for path in bundle.glob("*.onnx"):
+        domains = {o.domain for o in onnx.load(path).opset_import} - {"", "ai.onnx"}
+        assert domains == ({"com.microsoft"} if ".ort." in path.name else set())
+
+
+def test_each_attention_is_one_operator(bundle: Path) -> None:
+    import onnx
+
+    operators = [n.op_type for n in onnx.load(bundle / "search.ort.onnx").graph.node]
+    assert operators.count("MultiHeadAttention") == 6
+    assert "Softmax" not in operators
+
+
+def test_unknown_and_unsupported_rewrites_are_refused(model: MVT) -> None:
+    with pytest.raises(UserError, match="no rewrite nonsense"):
+        apply(split(model), ["nonsense"])
+    with pytest.raises(UserError, match="cache_template needs"):
+        apply(split(model), ["cache_template"])
+
+
+def test_batches_are_independent(bundle: Path, pairs: Pairs) -> None:
+    """Each target of a batch is found with its own template, as it would be alone."""
+    session = {r: onnxruntime.InferenceSession(str(bundle / f"{r}.onnx")) for r in ("template", "search")}
+    names = [o.name for o in session["template"].get_outputs()]
+
+    def run(template: np.ndarray, search: np.ndarray) -> list[np.ndarray]:
+        features = dict(zip(names, session["template"].run(names, {"crop": template}), strict=True))
+        return session["search"].run(["box", "score"], {"crop": search, **features})
+
+    together = run(pairs.template, pairs.search)
+    for i in range(4):
+        alone = run(pairs.template[i : i + 1], pairs.search[i : i + 1])
+        for a, b in zip(alone, together, strict=True):
+            assert np.abs(a[0] - b[i]).max() < 1e-5

@@ -1,0 +1,129 @@
+"""Checkpoints: strict, and nothing in them runs."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from mvt_deploy.errors import CheckpointError
+from mvt_deploy.network import MVT, load_checkpoint, read_checkpoint, save_checkpoint
+
+
+@pytest.fixture(scope="module")
+def model() -> MVT:
+    torch.manual_seed(0)
+    return MVT().eval()
+
+
+class Trap:
+    """Writes a file when it is unpickled by anything that calls what it finds."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (self.place,)
+
+
+def test_published_layout_is_read_without_its_classes(shared: Path) -> None:
+    path = shared / "reference" / "official_layout.pth.tar"
+    state = read_checkpoint(path)
+    with zipfile.ZipFile(path) as archive:
+        name = next(n for n in archive.namelist() if n.endswith("data.pkl"))
+        assert b"lib.train.admin.settings" in archive.read(name)  # the classes nobody has
+    assert sum(v.numel() for k, v in state.items() if k.endswith(("weight", "bias"))) == 5_480_405
+
+
+def test_both_formats_give_the_same_network(model: MVT, tmp_path: Path) -> None:
+    save_checkpoint(model, tmp_path / "a.safetensors", {"epoch": "3"})
+    torch.save({"net": model.state_dict(), "epoch": 3}, tmp_path / "b.pth.tar")
+    torch.save(model.state_dict(), tmp_path / "c.pt")
+    image = torch.rand(1, 3, 128, 128)
+    with torch.inference_mode():
+        wanted = model.encode_template(image).tokens
+        for name in ("a.safetensors", "b.pth.tar", "c.pt"):
+            assert torch.equal(load_checkpoint(tmp_path / name).encode_template(image).tokens, wanted)
+
+
+def test_torch_own_reader_agrees(model: MVT, tmp_path: Path) -> None:
+    views = {"net": {"t": torch.arange(12.0).reshape(3, 4).t(), "half": torch.ones(2).half(), "empty": torch.empty(0)}}
+    torch.save(views, tmp_path / "views.pt")
+    ours = read_checkpoint(tmp_path / "views.pt")
+    for name, tensor in torch.load(tmp_path / "views.pt")["net"].items():
+        assert torch.equal(ours[name], tensor)
+        assert ours[name].dtype == tensor.dtype
+
+
+def test_nothing_in_the_file_runs(model: MVT, tmp_path: Path) -> None:
+    trap = tmp_path / "sprung"
+    torch.save({"net": model.state_dict(), "settings": Trap(str(trap))}, tmp_path / "trap.pth.tar")
+    load_checkpoint(tmp_path / "trap.pth.tar")
+    assert not trap.exists()
+
+
+def test_every_wrong_key_is_listed(model: MVT, tmp_path: Path) -> None:
+    state = {k: v.clone() for k, v in model.state_dict().items()}
+    del state["neck.BN_x.weight"]
+    state["surprise"] = torch.zeros(1)
+    state["neck.BN_z.bias"] = torch.zeros(3)
+    state["backbone.conv_1.block.conv.weight"][0, 0, 0, 0] = float("nan")
+    torch.save({"net": state}, tmp_path / "bad.pth")
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(tmp_path / "bad.pth")
+    message = str(caught.value)
+    assert "missing: neck.BN_x.weight" in message
+    assert "unexpected: surprise" in message
+    assert "neck.BN_z.bias (3,) instead of (128,)" in message
+    assert "not finite: backbone.conv_1.block.conv.weight" in message
+
+
+def test_counters_may_be_absent(model: MVT, tmp_path: Path) -> None:
+    state = {k: v for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
+    torch.save({"net": state}, tmp_path / "lean.pth")
+    load_checkpoint(tmp_path / "lean.pth")
+
+
+def archive_of(data: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("x/data.pkl", data)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("absent.pth", None),
+        ("empty.pth", b""),
+        ("text.pth", b"hello"),
+        ("cut.safetensors", b"\x10\x00\x00\x00\x00\x00\x00\x00{"),
+        ("other.zip", archive_of(b"").replace(b"data.pkl", b"atad.pkl")),
+        ("cut.pth", archive_of(b"\x80\x02}")),
+        ("list.pth", archive_of(pickle.dumps([1, 2]))),
+        ("deep.pth", archive_of(pickle.dumps({"net": {"a": 1}}))),
+        ("call.pth", archive_of(b"cbuiltins\neval\n(S'1/0'\ntR.")),
+    ],
+)
+def test_what_cannot_be_read_is_said(tmp_path: Path, name: str, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(CheckpointError):
+        read_checkpoint(tmp_path / name)
+
+
+def test_a_tensor_cannot_reach_outside_its_storage(tmp_path: Path) -> None:
+    torch.save({"net": {"a": torch.arange(4.0)}}, tmp_path / "a.pt")
+    with zipfile.ZipFile(tmp_path / "a.pt") as archive:
+        files = {n: archive.read(n) for n in archive.namelist()}
+    with zipfile.ZipFile(tmp_path / "b.pt", "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data[:4] if name.endswith("/data/0") else data)
+    with pytest.raises(CheckpointError, match="outside its storage"):
+        read_checkpoint(tmp_path / "b.pt")
