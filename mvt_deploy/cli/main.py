@@ -10,6 +10,7 @@ from rich.console import Console
 from ..errors import UserError
 from .bench import bench
 from .doctor import doctor
+from .eval import eval
 from .export import export
 
 app = typer.Typer(
@@ -23,6 +24,7 @@ app = typer.Typer(
 app.command("export")(export)
 app.command("bench")(bench)
 app.command("doctor")(doctor)
+app.command("eval")(eval)
 
 
 def run() -> None:

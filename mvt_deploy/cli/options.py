@@ -22,12 +22,17 @@ Threads = Annotated[
 ]
 
 
-def open_model(model: Path, backend: str, precision: str = "fp32", threads: int | None = None) -> Backend:
-    """Open a bundle; the default place is filled with the default checkpoint first if it is empty."""
+def ensure_model(model: Path) -> None:
+    """Fill the default place with the default checkpoint's bundle if it is empty."""
     if model == bundle.DEFAULT and not bundle.exists(model):
         from ..export import ensure_bundle
 
         ensure_bundle(model)
+
+
+def open_model(model: Path, backend: str, precision: str = "fp32", threads: int | None = None) -> Backend:
+    """Open a bundle; the default place is filled with the default checkpoint first if it is empty."""
+    ensure_model(model)
     return load(model, backend, precision=precision, threads=threads)
 
 

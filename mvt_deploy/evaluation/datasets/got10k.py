@@ -1,0 +1,80 @@
+"""GOT-10k: ``train``, ``val`` and ``test`` with a ``list.txt``; frames whose ``cover.label`` is 0 do not count."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ..attributes import derive
+from ..sequence import Boxes, Dataset, DatasetError, Sequence
+from .files import Reader, boxes, choose, flags, frames, lines, require_first, require_length, without_absent
+
+SPLITS = ("val", "test", "train")
+
+
+def _matches(root: Path) -> bool:
+    return any((root / split / "list.txt").is_file() for split in SPLITS) or _is_split(root)
+
+
+def _is_split(folder: Path) -> bool:
+    """Whether a folder is one split: VOT has a ``list.txt`` too, but neither these names nor a ``meta_info.ini``."""
+    if not (folder / "list.txt").is_file():
+        return False
+    first = lines(folder / "list.txt")[0].strip()
+    return first.startswith("GOT-10k") or (folder / first / "meta_info.ini").is_file()
+
+
+def _load(root: Path, split: str | None) -> Dataset:
+    if _is_split(root):
+        folder, part = root, root.name
+    else:
+        part = choose(split, SPLITS, "GOT-10k")
+        if split is None:
+            part = next(s for s in SPLITS if (root / s / "list.txt").is_file())
+        folder = root / part
+        if not (folder / "list.txt").is_file():
+            raise DatasetError(f"{root} has no {part}/list.txt: unpack that part of GOT-10k, or give another --split.")
+    names = [line.strip() for line in lines(folder / "list.txt")]
+    return Dataset(f"GOT-10k {part}", "got10k", root, tuple(_sequence(folder / name) for name in names))
+
+
+def _sequence(folder: Path) -> Sequence:
+    if not folder.is_dir():
+        raise DatasetError(f"list.txt names {folder.name}, but there is no folder {folder}: unpack it.")
+    images = frames(folder)
+    truth = boxes(folder / "groundtruth.txt")
+    require_first(truth, folder)
+    if len(truth) > 1:  # the test split gives the first box only
+        require_length(images, truth, folder)
+        truth = _hide_absent(folder, truth)
+    derived = derive(truth) if len(truth) > 1 else ()
+    return Sequence(folder.name, images, truth, derived, bool(derived), _resolution(folder))
+
+
+def _hide_absent(folder: Path, truth: Boxes) -> Boxes:
+    cover = flags(folder / "cover.label")
+    if cover is None:
+        return without_absent(truth)
+    if len(cover) != len(truth):
+        raise DatasetError(
+            f"{folder / 'cover.label'} has {len(cover)} labels for {len(truth)} boxes: copy the sequence again."
+        )
+    return without_absent(truth, cover <= 0)
+
+
+def _resolution(folder: Path) -> tuple[int, int] | None:
+    """Width and height from ``meta_info.ini``, as the toolkit takes them, or None."""
+    path = folder / "meta_info.ini"
+    found = (
+        re.search(r"resolution:\s*\(\s*(\d+)\s*,\s*(\d+)", path.read_text(encoding="utf-8")) if path.is_file() else None
+    )
+    return (int(found[1]), int(found[2])) if found else None
+
+
+READER = Reader(
+    "got10k",
+    "GOT-10k",
+    "train/, val/, test/ (or one of them) with list.txt and <sequence>/00000001.jpg …, groundtruth.txt, cover.label",
+    _matches,
+    _load,
+)

@@ -1,0 +1,268 @@
+"""The field's metrics in plain numpy, each as its benchmark's own toolkit computes it.
+
+Every figure of a run is a sum of numerators over a sum of denominators, one pair a sequence: pooled figures (AO, SR,
+failure rate) weigh frames, per-sequence figures (success AUC, precision) have denominator 1. That makes attribute
+subsets and bootstrap resamples one line each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from ..geometry import iou
+from .sequence import Boxes, Sequence
+
+Floats = npt.NDArray[np.float64]
+
+SUCCESS_THRESHOLDS = np.linspace(0, 1, 21)
+"""IoU thresholds of the success plot (OTB, LaSOT, TrackingNet)."""
+PRECISION_THRESHOLDS = np.arange(51, dtype=np.float64)
+"""Centre errors in pixels of the precision plot; papers quote its value at 20."""
+NORMALISED_THRESHOLDS = np.arange(51) / 100
+"""Centre errors over the true box's width and height; LaSOT papers quote the value at 0.2."""
+_AREA_PIXELS = np.linspace(0, 50, 21)  # TrackingNet's development kit
+_AREA_NORMALISED = np.linspace(0, 0.5, 21)
+
+METRICS: dict[str, str] = {
+    "ao": "AO",
+    "sr_50": "SR0.5",
+    "sr_75": "SR0.75",
+    "success_auc": "success AUC",
+    "precision_20": "precision (20 px)",
+    "precision_area_50": "precision (area to 50 px)",
+    "normalised_precision_at_0.2": "norm. precision (at 0.2)",
+    "normalised_precision_area_0.5": "norm. precision (area to 0.5)",
+    "failure_rate": "failure rate",
+    "fps_mean": "fps (mean of frames)",
+    "fps_total": "fps (frames / time)",
+}
+"""Keys of the figures and their names in tables, in their order."""
+
+LOWER_IS_BETTER = frozenset({"failure_rate"})
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a benchmark counts frames in its one-pass evaluation (the first frame always counts, as the true box).
+
+    Args:
+        absent: frames without a target ``drop`` out, or stay in the denominator and ``miss`` every threshold.
+        undefined_hits: frames whose true ``x, y, w, h`` are not all above zero miss every overlap and meet every
+            precision threshold, as in the Matlab toolkits (their centre error is set to -1).
+        rounded: boxes are rounded to whole pixels first.
+        trapezoid: areas under curves by the trapezoidal rule instead of the mean of the thresholds.
+    """
+
+    absent: str = "drop"
+    undefined_hits: bool = False
+    rounded: bool = False
+    trapezoid: bool = False
+
+
+RULES: Mapping[str, Rule] = {
+    "otb": Rule(absent="miss"),
+    "nfs": Rule(absent="miss"),
+    "lasot": Rule(absent="miss", undefined_hits=True),
+    "uav123": Rule(undefined_hits=True),
+    "trackingnet": Rule(absent="miss", rounded=True, trapezoid=True),
+}
+"""Rules by dataset format; the other formats have the plain one: frames without a target drop out."""
+
+
+@dataclass(frozen=True, eq=False)
+class Errors:
+    """Per counted frame of one sequence: overlap (IoU; below 0 misses every threshold), centre error in pixels and
+    over the box's size (infinite: misses all; below 0: meets all). ``length`` is the denominator in frames."""
+
+    overlap: Floats
+    centre: Floats
+    normalised: Floats
+    length: int
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """What one sequence adds to the figures.
+
+    Args:
+        name: of the sequence.
+        frames: scored frames (target present, first frame not counted).
+        parts: metric key → numerator and denominator.
+        curves: ``success [21]``, ``precision [51]``, ``normalised [51]``, shares in 0..1.
+        overlaps: IoU of every frame, float64 ``[n]``; NaN where the target is absent.
+        attributes: of the sequence.
+    """
+
+    name: str
+    frames: int
+    parts: Mapping[str, tuple[float, float]]
+    curves: Mapping[str, Floats]
+    overlaps: Floats
+    attributes: tuple[str, ...] = field(default=())
+
+
+def centre_errors(found: Boxes, truth: Boxes, normalised: bool = False) -> Floats:
+    """Distance of the centres, float64 ``[n]``: in pixels, or with each axis divided by the true box's side."""
+    offset = found[:, :2] + found[:, 2:] / 2 - truth[:, :2] - truth[:, 2:] / 2
+    if normalised:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            offset = offset / truth[:, 2:]
+    return np.asarray(np.linalg.norm(offset, axis=1), np.float64)
+
+
+def got10k_overlaps(found: Boxes, truth: Boxes, size: tuple[int, int]) -> Floats:
+    """IoU by GOT-10k's rule: first frame dropped, absent targets dropped, boxes clipped to the frame.
+
+    The toolkit clips the corner to the frame and then the side to what is left of the frame, so a box that begins
+    outside keeps its full side; results on its server depend on that, and it is done here in the same way.
+
+    Args:
+        found: float64 ``[n, 4]``, the tracker's boxes.
+        truth: float64 ``[n, 4]``, NaN where absent.
+        size: width and height of the frames in pixels.
+    """
+    present = ~np.isnan(truth[1:]).any(axis=1)
+    return iou(_bounded(found[1:][present], size), _bounded(truth[1:][present], size))
+
+
+def _bounded(boxes: Boxes, size: tuple[int, int]) -> Boxes:
+    corner = np.clip(boxes[:, :2], 0, size)
+    return np.hstack([corner, np.clip(boxes[:, 2:], 0, np.asarray(size) - corner)])
+
+
+def ope_errors(found: Boxes, truth: Boxes, rule: Rule) -> Errors:
+    """Errors of one sequence in one-pass evaluation (OPE).
+
+    Args:
+        found: float64 ``[n, 4]``, the tracker's boxes.
+        truth: float64 ``[n, 4]``, NaN where absent.
+        rule: the benchmark's.
+    """
+    if rule.rounded:
+        found, truth = np.round(found), np.round(truth)
+    found = np.vstack([truth[:1], found[1:]])
+    absent = np.isnan(truth).any(axis=1)
+    undefined = np.any(~(truth > 0), axis=1) if rule.undefined_hits else np.zeros(len(truth), bool)
+    known = ~(absent | undefined)
+    overlap, centre, normalised = np.full(len(truth), -1.0), np.full(len(truth), np.inf), np.full(len(truth), np.inf)
+    overlap[known] = iou(found[known], truth[known])
+    centre[known] = centre_errors(found[known], truth[known])
+    normalised[known] = centre_errors(found[known], truth[known], normalised=True)
+    hits = undefined & ~(absent & (rule.absent == "miss"))
+    centre[hits] = normalised[hits] = -1.0
+    counted = known | hits if rule.absent == "drop" else np.ones(len(truth), bool)
+    return Errors(overlap[counted], centre[counted], normalised[counted], int(counted.sum()))
+
+
+def success_curve(errors: Errors) -> Floats:
+    """Share of frames whose IoU is above each of :data:`SUCCESS_THRESHOLDS`, float64 ``[21]``."""
+    return _shares(errors.overlap[:, None] > SUCCESS_THRESHOLDS, errors.length)
+
+
+def precision_curve(errors: Errors, thresholds: Floats = PRECISION_THRESHOLDS) -> Floats:
+    """Share of frames whose centre error in pixels is at most each threshold."""
+    return _shares(errors.centre[:, None] <= thresholds, errors.length)
+
+
+def normalised_curve(errors: Errors, thresholds: Floats = NORMALISED_THRESHOLDS) -> Floats:
+    """Share of frames whose normalised centre error is at most each threshold."""
+    return _shares(errors.normalised[:, None] <= thresholds, errors.length)
+
+
+def _shares(hits: npt.NDArray[np.bool_], length: int) -> Floats:
+    return np.asarray(hits.sum(axis=0) / max(length, 1), np.float64)
+
+
+def area(curve: Floats, trapezoid: bool) -> float:
+    """Area under a curve over equally spaced thresholds, in 0..1: their mean, or by the trapezoidal rule."""
+    return float(np.mean((curve[1:] + curve[:-1]) / 2)) if trapezoid else float(curve.mean())
+
+
+def score(sequence: Sequence, found: Boxes, seconds: Floats, rule: Rule) -> Score:
+    """All figures of one sequence.
+
+    Failure rate is the share of frames whose IoU with the ground truth is exactly zero, over frames with a target and
+    without the first. MVT's paper plots a failure rate without defining it; this definition is ours.
+
+    Args:
+        sequence: with ground truth for every frame.
+        found: float64 ``[n, 4]``, the tracker's boxes.
+        seconds: float64 ``[n]``, time of each frame in the tracker (initialisation first); zeros do not count.
+        rule: the benchmark's.
+    """
+    truth = sequence.truth
+    present: npt.NDArray[np.bool_] = np.asarray(~np.isnan(truth).any(axis=1))
+    overlaps = np.full(len(truth), np.nan)
+    overlaps[present] = iou(found[present], truth[present])
+    inside = got10k_overlaps(found, truth, sequence.frame_size())
+    later: Floats = overlaps[1:][present[1:]]
+    errors = ope_errors(found, truth, rule)
+    curves = {
+        "success": success_curve(errors),
+        "precision": precision_curve(errors),
+        "normalised": normalised_curve(errors),
+    }
+    counts = float(len(inside))
+    per_sequence = {
+        "success_auc": area(curves["success"], rule.trapezoid),
+        "precision_20": float(curves["precision"][20]),
+        "precision_area_50": area(precision_curve(errors, _AREA_PIXELS), trapezoid=True),
+        "normalised_precision_at_0.2": float(curves["normalised"][20]),
+        "normalised_precision_area_0.5": area(normalised_curve(errors, _AREA_NORMALISED), trapezoid=True),
+    }
+    parts: dict[str, tuple[float, float]] = {
+        "ao": (float(inside.sum()), counts),
+        "sr_50": (float((inside > 0.5).sum()), counts),
+        "sr_75": (float((inside > 0.75).sum()), counts),
+        **{key: (value, 1.0 if errors.length else 0.0) for key, value in per_sequence.items()},
+        "failure_rate": (float(len(later) - np.count_nonzero(later)), float(len(later))),
+        **speed(seconds),
+    }
+    return Score(sequence.name, len(inside), parts, curves, overlaps, sequence.attributes)
+
+
+def speed(seconds: Floats) -> dict[str, tuple[float, float]]:
+    """Speed both ways: the mean of each frame's 1 / time, as the toolkits report it, and frames over total time.
+
+    Args:
+        seconds: time of each frame in the tracker, without reading the image; zeros do not count.
+    """
+    timed = seconds[seconds > 0]
+    count = float(len(timed))
+    return {"fps_mean": (float((1 / timed).sum()), count), "fps_total": (count, float(timed.sum()))}
+
+
+def unscored(sequence: Sequence, seconds: Floats) -> Score:
+    """The score of a sequence whose ground truth is not public: speed only."""
+    return Score(sequence.name, 0, speed(seconds), {}, np.full(len(sequence.frames), np.nan), sequence.attributes)
+
+
+def figures(scores: list[Score]) -> dict[str, float]:
+    """The figures of several sequences by metric key; NaN where no frame counts."""
+    return {key: ratio(*totals(scores, key)) for key in METRICS}
+
+
+def totals(scores: list[Score], key: str) -> tuple[float, float]:
+    """Numerator and denominator of a figure over several sequences."""
+    parts = [s.parts.get(key, (0.0, 0.0)) for s in scores]
+    return sum(p[0] for p in parts), sum(p[1] for p in parts)
+
+
+def ratio(numerator: float, denominator: float) -> float:
+    """A quotient, NaN over zero."""
+    return numerator / denominator if denominator else float("nan")
+
+
+def curve(scores: list[Score], name: str) -> Floats:
+    """A plot's curve: the mean over sequences (``name`` is a key of :attr:`Score.curves`)."""
+    return np.asarray(np.mean([s.curves[name] for s in scores], axis=0), np.float64)
+
+
+def by_attribute(scores: list[Score]) -> dict[str, list[Score]]:
+    """Attribute → the scores of the sequences that have it, in alphabetical order."""
+    names = sorted({name for s in scores for name in s.attributes})
+    return {name: [s for s in scores if name in s.attributes] for name in names}

@@ -1,0 +1,164 @@
+"""Result files of a run: boxes, times and scores a sequence, each written whole, and what the run was."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import UserError
+from .metrics import Floats
+from .sequence import Boxes, Dataset, Sequence
+
+FORMAT = 1
+
+
+class ResultError(UserError):
+    """A run's folder holds another run, or results that do not fit the dataset."""
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """One sequence tracked: boxes float64 ``[n, 4]`` in pixels, scores ``[n]`` in 0..1, seconds ``[n]``."""
+
+    boxes: Boxes
+    scores: Floats
+    seconds: Floats
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file so that it is there entirely or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+    os.replace(temporary, path)
+
+
+def table(values: Boxes | Floats, number_format: str) -> str:
+    """An array as lines of comma-separated numbers."""
+    stream = io.StringIO()
+    np.savetxt(stream, values, fmt=number_format, delimiter=",")
+    return stream.getvalue()
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A folder with the results of one tracker on one dataset.
+
+    ``run.json`` says what was run; ``results/<sequence>.txt`` holds ``x,y,w,h`` with three decimals a line,
+    ``<sequence>_time.txt`` seconds and ``<sequence>_score.txt`` scores.
+    """
+
+    path: Path
+
+    def claim(self, dataset: Dataset, tracker: Mapping[str, object]) -> None:
+        """Make the folder this run's, or check that it is.
+
+        Args:
+            dataset: what is run on.
+            tracker: what is run: names and settings that JSON can hold.
+
+        Raises:
+            ResultError: it holds the results of something else, or cannot be written.
+        """
+        mine = {
+            "format": FORMAT,
+            "dataset": {
+                "name": dataset.name,
+                "format": dataset.format,
+                "sequences": [s.name for s in dataset.sequences],
+            },
+            "tracker": dict(tracker),
+        }
+        file = self.path / "run.json"
+        if file.is_file():
+            theirs = self.info()
+            for part in ("dataset", "tracker"):
+                if theirs.get(part) != mine[part]:
+                    raise ResultError(
+                        f"{self.path} holds a run with another {part} ({_difference(mine[part], theirs.get(part))}): "
+                        "give another folder with -o, or remove this one."
+                    )
+            return
+        try:
+            write_whole(file, json.dumps(mine, indent=1) + "\n")
+        except OSError as error:
+            raise ResultError(
+                f"{self.path} cannot be written ({error.strerror}): give another place with -o."
+            ) from error
+
+    def info(self) -> dict[str, object]:
+        """The content of ``run.json``.
+
+        Raises:
+            ResultError: there is none, or it is damaged.
+        """
+        try:
+            content = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ResultError(f"{self.path} is no folder of a run (no run.json that can be read): {error}.") from error
+        if not isinstance(content, dict):
+            raise ResultError(f"{self.path / 'run.json'} is damaged: run the evaluation again.")
+        return content
+
+    def label(self) -> str:
+        """The name of the run's tracker, or the folder's."""
+        tracker = self.info().get("tracker")
+        return str(tracker.get("label", self.path.name)) if isinstance(tracker, dict) else self.path.name
+
+    def _file(self, sequence: Sequence, suffix: str = "") -> Path:
+        return self.path / "results" / f"{sequence.name}{suffix}.txt"
+
+    def write(self, sequence: Sequence, result: Result) -> None:
+        """Write a sequence's files; the boxes come last, so their file means that all are there."""
+        write_whole(self._file(sequence, "_time"), table(result.seconds, "%.8f"))
+        write_whole(self._file(sequence, "_score"), table(result.scores, "%.6f"))
+        write_whole(self._file(sequence), table(result.boxes, "%.3f"))
+
+    def has(self, sequence: Sequence) -> bool:
+        """Whether a whole result of the sequence is there."""
+        try:
+            self.read(sequence)
+        except ResultError:
+            return False
+        return True
+
+    def read(self, sequence: Sequence) -> Result:
+        """The result of a sequence.
+
+        Raises:
+            ResultError: it is missing, damaged or of another length.
+        """
+        try:
+            boxes = np.loadtxt(self._file(sequence), delimiter=",", ndmin=2)
+            scores = np.loadtxt(self._file(sequence, "_score"), ndmin=1)
+            seconds = np.loadtxt(self._file(sequence, "_time"), ndmin=1)
+        except (OSError, ValueError) as error:
+            raise ResultError(f"{self.path} has no whole result of {sequence.name} ({error}): run it again.") from error
+        count = len(sequence.frames)
+        if (
+            boxes.shape != (count, 4)
+            or scores.shape != (count,)
+            or seconds.shape != (count,)
+            or not np.isfinite(boxes).all()
+        ):
+            raise ResultError(
+                f"{self._file(sequence)} does not hold {count} boxes, one a frame of {sequence.name}: run it again."
+            )
+        return Result(boxes, scores, seconds)
+
+
+def _difference(mine: object, theirs: object) -> str:
+    if isinstance(mine, dict) and isinstance(theirs, dict):
+        keys = [k for k in mine if mine[k] != theirs.get(k)]
+        return ", ".join(f"{k}: {_short(theirs.get(k))}, not {_short(mine[k])}" for k in keys)
+    return "unreadable"
+
+
+def _short(value: object) -> str:
+    return f"{len(value)} sequences" if isinstance(value, list) else str(value)
