@@ -93,7 +93,7 @@ def evaluate(
     if report.labelled:
         write_sheet(dataset, folder, scores)
         if plots:
-            write_plots({report.label: scores, **theirs}, dataset.name, output)
+            write_plots({report.label: scores, **theirs}, dataset.name, output, report.derived)
     write_reports(report, output)
     return report
 

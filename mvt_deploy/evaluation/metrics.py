@@ -29,6 +29,7 @@ _AREA_NORMALISED = np.linspace(0, 0.5, 21)
 
 METRICS: dict[str, str] = {
     "ao": "AO",
+    "ao_by_sequence": "AO (mean of sequences)",
     "sr_50": "SR0.5",
     "sr_75": "SR0.75",
     "success_auc": "success AUC",
@@ -107,11 +108,20 @@ class Score:
 
 def centre_errors(found: Boxes, truth: Boxes, normalised: bool = False) -> Floats:
     """Distance of the centres, float64 ``[n]``: in pixels, or with each axis divided by the true box's side."""
-    offset = found[:, :2] + found[:, 2:] / 2 - truth[:, :2] - truth[:, 2:] / 2
+    offset = _centres(found) - _centres(truth)
     if normalised:
         with np.errstate(divide="ignore", invalid="ignore"):
             offset = offset / truth[:, 2:]
     return np.asarray(np.linalg.norm(offset, axis=1), np.float64)
+
+
+def _centres(boxes: Boxes) -> Floats:
+    return boxes[:, :2] + (boxes[:, 2:] - 1) / 2  # the toolkits' pixel centres: the same rounding at thresholds
+
+
+def overlaps_of(found: Boxes, truth: Boxes) -> Floats:
+    """IoU, float64 ``[n]``, never above 1 by rounding: a threshold of 1 is met by no frame in the toolkits."""
+    return np.minimum(iou(found, truth), 1.0)
 
 
 def got10k_overlaps(found: Boxes, truth: Boxes, size: tuple[int, int]) -> Floats:
@@ -126,7 +136,7 @@ def got10k_overlaps(found: Boxes, truth: Boxes, size: tuple[int, int]) -> Floats
         size: width and height of the frames in pixels.
     """
     present = ~np.isnan(truth[1:]).any(axis=1)
-    return iou(_bounded(found[1:][present], size), _bounded(truth[1:][present], size))
+    return overlaps_of(_bounded(found[1:][present], size), _bounded(truth[1:][present], size))
 
 
 def _bounded(boxes: Boxes, size: tuple[int, int]) -> Boxes:
@@ -149,7 +159,7 @@ def ope_errors(found: Boxes, truth: Boxes, rule: Rule) -> Errors:
     undefined = np.any(~(truth > 0), axis=1) if rule.undefined_hits else np.zeros(len(truth), bool)
     known = ~(absent | undefined)
     overlap, centre, normalised = np.full(len(truth), -1.0), np.full(len(truth), np.inf), np.full(len(truth), np.inf)
-    overlap[known] = iou(found[known], truth[known])
+    overlap[known] = overlaps_of(found[known], truth[known])
     centre[known] = centre_errors(found[known], truth[known])
     normalised[known] = centre_errors(found[known], truth[known], normalised=True)
     hits = undefined & ~(absent & (rule.absent == "miss"))
@@ -197,7 +207,7 @@ def score(sequence: Sequence, found: Boxes, seconds: Floats, rule: Rule) -> Scor
     truth = sequence.truth
     present: npt.NDArray[np.bool_] = np.asarray(~np.isnan(truth).any(axis=1))
     overlaps = np.full(len(truth), np.nan)
-    overlaps[present] = iou(found[present], truth[present])
+    overlaps[present] = overlaps_of(found[present], truth[present])
     inside = got10k_overlaps(found, truth, sequence.frame_size())
     later: Floats = overlaps[1:][present[1:]]
     errors = ope_errors(found, truth, rule)
@@ -216,6 +226,7 @@ def score(sequence: Sequence, found: Boxes, seconds: Floats, rule: Rule) -> Scor
     }
     parts: dict[str, tuple[float, float]] = {
         "ao": (float(inside.sum()), counts),
+        "ao_by_sequence": (ratio(float(inside.sum()), counts), 1.0) if counts else (0.0, 0.0),
         "sr_50": (float((inside > 0.5).sum()), counts),
         "sr_75": (float((inside > 0.75).sum()), counts),
         **{key: (value, 1.0 if errors.length else 0.0) for key, value in per_sequence.items()},

@@ -26,13 +26,14 @@ _CURVES = {
 }
 
 
-def write_plots(runs: Mapping[str, list[Score]], title: str, folder: Path) -> list[Path]:
+def write_plots(runs: Mapping[str, list[Score]], title: str, folder: Path, derived: bool = False) -> list[Path]:
     """Write ``success.png``, ``precision.png``, ``normalised.png`` and, with attributes, ``failure_by_attribute.png``.
 
     Args:
         runs: label → scores of one or several runs on the same dataset.
         title: the dataset's name.
         folder: where to.
+        derived: True if attributes were computed from the boxes, which the plot then says.
 
     Returns:
         The files written.
@@ -59,7 +60,8 @@ def write_plots(runs: Mapping[str, list[Score]], title: str, folder: Path) -> li
     attributes = sorted({name for scores in runs.values() for name in by_attribute(scores)})
     if attributes:
         width = max(6.0, 0.5 * len(attributes) * len(runs))
-        written.append(save("failure_by_attribute.png", lambda axes: _failures(axes, attributes, runs, title), width))
+        heading = title + (" (attributes computed from the boxes)" if derived else "")
+        written.append(save("failure_by_attribute.png", lambda axes: _failures(axes, attributes, runs, heading), width))
     return written
 
 

@@ -40,11 +40,12 @@ THRESHOLDS = {"success": SUCCESS_THRESHOLDS, "precision": PRECISION_THRESHOLDS, 
 
 DEFINITIONS = (
     "AO, SR0.5 and SR0.75 follow GOT-10k: frames of all sequences pooled, first frames dropped, boxes clipped to the "
-    "frame. Success AUC (21 thresholds), precision and normalised precision are means over sequences. Normalised "
-    "precision has two conventions: its value at 0.2 (LaSOT) and the area under its curve to 0.5 (TrackingNet). "
-    "Failure rate is the share of frames whose IoU with the ground truth is zero, a definition of this project: MVT's "
-    "paper plots a failure rate without defining it. Speed counts the tracker's own time, without reading images: the "
-    "mean of every frame's 1 / time (as the toolkits give it), and frames over total time."
+    "frame; beside it stands the mean of every sequence's AO. Success AUC (21 thresholds), precision and normalised "
+    "precision are means over sequences. Normalised precision has two conventions: its value at 0.2 (LaSOT) and the "
+    "area under its curve to 0.5 (TrackingNet). Failure rate is the share of frames whose IoU with the ground truth is "
+    "zero, a definition of this project: MVT's paper plots a failure rate without defining it. Speed counts the "
+    "tracker's own time, without reading images: the mean of every frame's 1 / time (as the toolkits give it), and "
+    "frames over total time."
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,18 @@ Boxes = npt.NDArray[np.float64]
 
 class DatasetError(UserError):
     """A dataset's folder does not have the layout of its benchmark, or a file of it cannot be read."""
+
+
+def read_image(path: str | os.PathLike[str]) -> BGRImage:
+    """An image file as BGR uint8 ``[H, W, 3]``.
+
+    Raises:
+        DatasetError: the file cannot be decoded.
+    """
+    image = cv2.imread(os.fspath(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise DatasetError(f"the frame {path} cannot be read as an image: copy the dataset again.")
+    return np.asarray(image, np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +65,7 @@ class Sequence:
         Raises:
             DatasetError: the file cannot be decoded.
         """
-        image = cv2.imread(str(self.frames[index]), cv2.IMREAD_COLOR)
-        if image is None:
-            raise DatasetError(f"the frame {self.frames[index]} cannot be read as an image: copy the dataset again.")
-        return np.asarray(image, np.uint8)
+        return read_image(self.frames[index])
 
     def frame_size(self) -> tuple[int, int]:
         """Width and height in pixels: what the dataset says, else of the first frame."""

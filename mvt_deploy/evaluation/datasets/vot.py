@@ -42,8 +42,8 @@ def _load(root: Path, split: str | None) -> Dataset:
 def box_around(line: str) -> list[float]:
     """``x, y, w, h`` around a box, a polygon ``x1, y1, x2, y2, …`` or a run-length mask ``mx, y, w, h, runs …``.
 
-    A line with one number is the challenge's code for "no region": NaN. The same boxes as the VOT toolkit's own
-    conversion to rectangles.
+    A line with one number is the challenge's code for "no region": NaN. Polygons become
+    what the VOT toolkit converts them to; masks the tight box in whole pixels.
 
     Raises:
         ValueError: it is none of these.

@@ -1,0 +1,1 @@
+"""Our tracker behind the interfaces of other toolkits, one file each."""
