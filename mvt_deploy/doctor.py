@@ -51,6 +51,17 @@ def _onnxruntime() -> Finding:
     return Finding("backend ort", True, f"onnxruntime {onnxruntime.__version__} ({providers})")
 
 
+def _openvino() -> Finding:
+    finding = _packages("backend openvino", ("openvino",), "openvino")
+    if not finding.works:
+        return finding
+    import openvino
+
+    core = openvino.Core()
+    abilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return Finding(finding.feature, True, f"{finding.detail} ({'with' if 'BF16' in abilities else 'no'} bf16)")
+
+
 def _video_writing() -> Finding:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "probe.mp4"
@@ -91,6 +102,7 @@ def _default_bundle() -> Finding:
 CHECKS: tuple[Callable[[], Finding], ...] = (
     _onnxruntime,
     lambda: _packages("backend torch", ("torch", "safetensors"), "export"),
+    _openvino,
     lambda: _packages("export", ("torch", "onnx", "onnxscript", "onnxsim", "safetensors"), "export"),
     _video_writing,
     _window,

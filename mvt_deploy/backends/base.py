@@ -32,6 +32,8 @@ class Backend(Protocol):
     """Runs the two graphs of a bundle. Crops are uint8 BGR, ``[n, side, side, 3]``, as OpenCV cuts them."""
 
     name: str
+    label: str
+    """Name, provider and precision, for reports."""
     spec: TrackerSpec
 
     def template(self, crops: npt.NDArray[np.uint8]) -> Features:

@@ -1,7 +1,9 @@
-"""ONNX Runtime: the backend that runs everywhere."""
+"""ONNX Runtime: the backend that runs everywhere, with the execution provider of the user's choice."""
 
 from __future__ import annotations
 
+import json
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -9,37 +11,53 @@ import numpy.typing as npt
 import onnxruntime
 
 from ..bundle import Bundle, GraphInfo
-from ..errors import BackendError
+from ..errors import BackendError, MissingExtra
 from .base import SearchResult
 from .checks import check_crops, check_result
 
 Features = dict[str, npt.NDArray[Any]]
 
+OPENVINO_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f32"}
+"""Arithmetic OpenVINO is asked for: bf16 runs the fp32 graph in bf16."""
+_PLUGIN = "OpenVINOExecutionProvider"
+
 
 class OrtBackend:
-    """Runs a bundle's graphs in ONNX Runtime sessions on the CPU.
+    """Runs a bundle's graphs in ONNX Runtime sessions.
 
     Args:
         bundle: an opened bundle.
-        precision: of the graphs to run, ``"fp32"`` or ``"fp16"``.
-        threads: CPU threads of a session; None lets ONNX Runtime choose (one a core).
+        provider: ``"cpu"``, ``"openvino"`` (the plug-in provider of ``onnxruntime-ep-openvino``) or ``"cuda"``.
+        precision: of the graphs to run, ``"fp32"`` or ``"fp16"``; ``"bf16"`` with OpenVINO.
+        threads: CPU threads of a session; None lets the runtime choose (one a core).
 
     Raises:
         BundleError: the bundle lacks such graphs, or a file is damaged.
-        BackendError: ONNX Runtime refuses a graph.
+        BackendError: the provider is not available here, or refuses a graph.
+        MissingExtra: the provider's package is not installed.
     """
 
     name = "ort"
 
-    def __init__(self, bundle: Bundle, precision: str = "fp32", threads: int | None = None) -> None:
+    def __init__(
+        self, bundle: Bundle, provider: str = "cpu", precision: str = "fp32", threads: int | None = None
+    ) -> None:
+        if precision == "bf16" and provider != "openvino":
+            raise BackendError(
+                f"the {provider} provider has no bf16: add --provider openvino, or take --precision fp32 or fp16."
+            )
         self.spec = bundle.manifest.tracker
-        self._template = _session(bundle, bundle.graph("template", precision), threads)
-        self._search = _session(bundle, bundle.graph("search", precision, ("ort", "portable")), threads)
+        self.label = f"ort {provider} {precision}"
+        stored = "fp32" if precision == "bf16" else precision
+        targets = ("ort", "portable") if provider == "cpu" else ("portable",)
+        # The template graph runs once a target: the CPU does it as fast as any provider would start up.
+        self._template = _session(bundle, bundle.graph("template", stored), "cpu", precision, threads)
+        self._search = _session(bundle, bundle.graph("search", stored, targets), provider, precision, threads)
+        self._features = [o.name for o in self._template.get_outputs()]
 
     def template(self, crops: npt.NDArray[np.uint8]) -> Features:
         check_crops(crops, self.spec.template_size)
-        names = [o.name for o in self._template.get_outputs()]
-        return dict(zip(names, self._template.run(names, {"crop": crops}), strict=True))
+        return dict(zip(self._features, self._template.run(self._features, {"crop": crops}), strict=True))
 
     def search(self, crops: npt.NDArray[np.uint8], features: Features, score_map: bool = False) -> SearchResult:
         check_crops(crops, self.spec.search_size)
@@ -50,13 +68,58 @@ class OrtBackend:
         self._template = self._search = None
 
 
-def _session(bundle: Bundle, graph: GraphInfo, threads: int | None) -> Any:
+def _session(bundle: Bundle, graph: GraphInfo, provider: str, precision: str, threads: int | None) -> Any:
     path = bundle.path(graph)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only: its warnings speak of nothing a user can mend
     if threads is not None:
         options.intra_op_num_threads = threads
+    providers = ["CPUExecutionProvider"]
+    if provider == "cuda":
+        providers.insert(0, _require_cuda())
+    elif provider == "openvino":
+        hints: dict[str, Any] = {"INFERENCE_PRECISION_HINT": OPENVINO_HINTS[precision]}
+        if threads is not None:
+            hints["INFERENCE_NUM_THREADS"] = threads
+        options.add_provider_for_devices([_openvino_device()], {"load_config": json.dumps({"CPU": hints})})
+        providers = []
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(str(path), options, **({"providers": providers} if providers else {}))
     except Exception as error:  # the runtime's own exceptions share no public base class
         raise BackendError(f"ONNX Runtime {onnxruntime.__version__} cannot load {path}: {error}") from error
+
+
+def _require_cuda() -> str:
+    name = "CUDAExecutionProvider"
+    if name not in onnxruntime.get_available_providers():
+        raise BackendError(
+            "this ONNX Runtime has no CUDA provider: on a machine with an NVIDIA GPU, "
+            "pip uninstall onnxruntime && pip install onnxruntime-gpu; here, leave --provider out."
+        )
+    return name
+
+
+@cache
+def _openvino_device() -> Any:
+    """The plug-in's CPU device; the library is registered once per process.
+
+    Raises:
+        MissingExtra: the plug-in is not installed.
+        BackendError: it is, but offers no device on this machine.
+    """
+    try:
+        import onnxruntime_ep_openvino as plugin
+    except ImportError as error:
+        raise MissingExtra("--provider openvino", "openvino", error.name or "onnxruntime_ep_openvino") from error
+    try:
+        onnxruntime.register_execution_provider_library(_PLUGIN, plugin.get_library_path())
+    except Exception as error:
+        raise BackendError(f"the OpenVINO plug-in cannot be loaded by this ONNX Runtime: {error}") from error
+    devices = [d for d in onnxruntime.get_ep_devices() if d.ep_name == _PLUGIN]
+    cpus = [d for d in devices if d.device.type == onnxruntime.OrtHardwareDeviceType.CPU]
+    if not cpus:
+        raise BackendError(
+            "ONNX Runtime's OpenVINO plug-in offers no device on this processor (it serves Intel's): "
+            "use --backend openvino, which runs OpenVINO itself, or --provider cpu."
+        )
+    return cpus[0]

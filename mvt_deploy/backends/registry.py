@@ -2,53 +2,97 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from typing import Literal, get_args
+from functools import partial
 
-from ..bundle import DEFAULT, open_bundle
+from ..bundle import DEFAULT, Bundle, open_bundle
 from ..errors import BackendError, MissingExtra
 from .base import Backend
 
-Name = Literal["ort", "torch"]
-NAMES: tuple[str, ...] = get_args(Name)
-PRECISIONS = ("fp32", "fp16")
+NAMES = ("ort", "openvino", "torch")
+PROVIDERS = ("cpu", "openvino", "cuda", "auto")
+PRECISIONS = ("fp32", "fp16", "bf16")
+
+log = logging.getLogger("mvt_deploy")
 
 
 def load(
     model: str | os.PathLike[str] = DEFAULT,
     backend: str = "ort",
     *,
-    precision: str = "fp32",
+    provider: str = "cpu",
+    precision: str | None = None,
     threads: int | None = None,
 ) -> Backend:
     """Open a bundle with a backend.
 
     Args:
         model: the bundle's folder.
-        backend: ``"ort"`` (ONNX Runtime) or ``"torch"`` (the reference).
-        precision: ``"fp32"`` or ``"fp16"``; the torch backend has fp32 only.
+        backend: ``"ort"`` (ONNX Runtime), ``"openvino"`` (OpenVINO itself) or ``"torch"`` (the reference).
+        provider: of the ort backend: ``"cpu"``, ``"openvino"``, ``"cuda"``, or ``"auto"`` for the fastest runtime whose
+            answers agree with the CPU's (what it chose is logged at level INFO and stands in the backend's ``label``).
+        precision: ``"fp32"`` (the default), ``"fp16"`` or ``"bf16"`` (OpenVINO); with ``provider="auto"`` the default
+            leaves the choice open.
         threads: CPU threads; None lets the runtime choose.
 
     Raises:
         BundleError: no bundle there, or it is damaged.
-        BackendError: unknown backend or precision, or the runtime refuses the graphs.
+        BackendError: unknown names, a provider that is not available here, or a runtime that refuses the graphs.
         MissingExtra: the backend's packages are not installed.
     """
-    if backend not in NAMES:
-        raise BackendError(f"there is no backend '{backend}': choose one of {', '.join(NAMES)}.")
-    if precision not in PRECISIONS:
+    for what, name, names in (("backend", backend, NAMES), ("provider", provider, PROVIDERS)):
+        if name not in names:
+            raise BackendError(f"there is no {what} '{name}': choose one of {', '.join(names)}.")
+    if precision is not None and precision not in PRECISIONS:
         raise BackendError(f"there is no precision '{precision}': choose one of {', '.join(PRECISIONS)}.")
     if threads is not None and threads < 1:
         raise BackendError(f"--threads is a number of CPU threads, at least 1, not {threads}.")
+    if provider != "cpu" and backend != "ort":
+        raise BackendError(f"--provider belongs to the ort backend: leave it out with --backend {backend}.")
     bundle = open_bundle(model)
-    if backend == "torch":
-        if precision != "fp32":
-            raise BackendError("the torch backend is the fp32 reference: leave --precision out, or use --backend ort.")
-        try:
+    if provider == "auto":
+        return _auto(bundle, precision, threads)
+    return _open(bundle, backend, provider, precision or "fp32", threads)
+
+
+def _open(bundle: Bundle, backend: str, provider: str, precision: str, threads: int | None) -> Backend:
+    try:
+        if backend == "torch":
+            if precision != "fp32":
+                raise BackendError("the torch backend is the fp32 reference: leave --precision out.")
             from .torch import TorchBackend
-        except ImportError as error:
-            raise MissingExtra("the torch backend", "export", error.name or "torch") from error
-        return TorchBackend(bundle.checkpoint(), threads=threads)
+
+            return TorchBackend(bundle.checkpoint(), threads=threads)
+        if backend == "openvino":
+            from .openvino import OpenVinoBackend
+
+            return OpenVinoBackend(bundle, precision, threads)
+    except ImportError as error:
+        raise MissingExtra(
+            f"the {backend} backend", "export" if backend == "torch" else backend, error.name or backend
+        ) from error
     from .ort import OrtBackend
 
-    return OrtBackend(bundle, precision, threads)
+    return OrtBackend(bundle, provider, precision, threads)
+
+
+def _auto(bundle: Bundle, precision: str | None, threads: int | None) -> Backend:
+    from .auto import fastest
+
+    precisions = [precision] if precision else ["fp32", "bf16"]
+    names = [("ort", "openvino"), ("openvino", "cpu"), ("ort", "cuda")]
+    candidates = [
+        (f"{backend} {provider} {p}", partial(_open, bundle, backend, provider, p, threads))
+        for backend, provider in names
+        for p in precisions
+        if not (provider == "cuda" and p == "bf16")
+    ]
+    if precision not in (None, "fp32", "bf16"):
+        candidates.append((f"ort cpu {precision}", partial(_open, bundle, "ort", "cpu", precision, threads)))
+    best, trials = fastest(partial(_open, bundle, "ort", "cpu", "fp32", threads), candidates)
+    for trial in trials:
+        log.debug("auto: %s: %s", trial.label, trial.refused or f"{trial.milliseconds:.1f} ms")
+    ran = ", ".join(f"{t.label} {t.milliseconds:.1f} ms" for t in trials if not t.refused)
+    log.info("auto chose %s (%s)", best.label, ran)
+    return best

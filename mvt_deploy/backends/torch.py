@@ -33,6 +33,7 @@ class TorchBackend:
         if threads is not None:
             torch.set_num_threads(threads)
         self.spec = TrackerSpec()
+        self.label = "torch cpu fp32"
         self._model = load_checkpoint(checkpoint, joint)
         self._window = hann_window()
 

@@ -15,8 +15,15 @@ from ..backends.registry import load
 Model = Annotated[
     Path, typer.Option("--model", help="The bundle's folder; the default one is exported once if it is not there.")
 ]
-BackendName = Annotated[str, typer.Option("--backend", help="ort (ONNX Runtime) or torch (the reference).")]
-Precision = Annotated[str, typer.Option("--precision", help="fp32 or fp16, where the bundle holds it.")]
+BackendName = Annotated[
+    str, typer.Option("--backend", help="ort (ONNX Runtime), openvino (OpenVINO itself) or torch (the reference).")
+]
+Provider = Annotated[
+    str, typer.Option("--provider", help="Of ort: cpu, openvino, cuda, or auto (the fastest that agrees with cpu).")
+]
+Precision = Annotated[
+    str | None, typer.Option("--precision", help="fp32 (default), fp16 where the bundle holds it, or bf16 (OpenVINO).")
+]
 Threads = Annotated[
     int | None, typer.Option("--threads", help="CPU threads of the network; default: the runtime's choice.")
 ]
@@ -30,10 +37,15 @@ def ensure_model(model: Path) -> None:
         ensure_bundle(model)
 
 
-def open_model(model: Path, backend: str, precision: str = "fp32", threads: int | None = None) -> Backend:
+def open_model(
+    model: Path, backend: str, provider: str = "cpu", precision: str | None = None, threads: int | None = None
+) -> Backend:
     """Open a bundle; the default place is filled with the default checkpoint first if it is empty."""
     ensure_model(model)
-    return load(model, backend, precision=precision, threads=threads)
+    opened = load(model, backend, provider=provider, precision=precision, threads=threads)
+    if provider == "auto":
+        say(f"fastest here: {opened.label}")
+    return opened
 
 
 def say(message: str) -> None:

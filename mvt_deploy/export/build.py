@@ -17,9 +17,10 @@ from .. import bundle as bundles
 from ..assets import asset
 from ..bundle import Bundle, CheckpointInfo, GraphInfo, Manifest, TrackerSpec, open_bundle, sha256
 from ..network import MVT, load_checkpoint, save_checkpoint
+from ..photographs import photograph_pairs
 from ..version import __version__
 from .graphs import Graph, split
-from .parity import Array, Runner, measure, photograph_pairs, reference
+from .parity import Array, Runner, measure, reference
 from .rewrites import ORT, PORTABLE, REWRITES, apply
 from .to_onnx import OPSET, example_inputs, tensors, to_onnx
 

@@ -2,62 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..assets import asset
 from ..bundle import Parity
 from ..errors import ParityError
-from ..geometry import Box, crop, crop_window
-from ..network import MVT, SEARCH_SIZE, TEMPLATE_SIZE
+from ..network import MVT, SEARCH_SIZE
 from ..network.inference import GRID, decode, hann_window, prepare
+from ..photographs import Pairs
 
 TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2}
 """Largest difference of any output a graph may have: scores in 0..1, boxes in fractions of the crop."""
-CASES = 16
-_BATCH = 4
 
 Array = npt.NDArray[np.generic]
 Runner = Callable[[dict[str, Array]], dict[str, Array]]
 """Named arrays in, named arrays out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pairs:
-    """BGR crops of the same targets: template uint8 ``[n, 128, 128, 3]``, search uint8 ``[n, 256, 256, 3]``."""
-
-    template: npt.NDArray[np.uint8]
-    search: npt.NDArray[np.uint8]
-
-    def batches(self, size: int = _BATCH) -> Iterator[Pairs]:
-        """The same pairs, ``size`` at a time."""
-        for i in range(0, len(self.template), size):
-            yield Pairs(self.template[i : i + size], self.search[i : i + size])
-
-
-def photograph_pairs(count: int = CASES, seed: int = 0) -> Pairs:
-    """Pairs cut from the shipped photographs around boxes of many sizes, the search window shifted and rescaled."""
-    random = np.random.default_rng(seed)
-    images = [
-        np.asarray(cv2.imread(str(path), cv2.IMREAD_COLOR), np.uint8)
-        for path in sorted(asset("photographs").glob("*.jpg"))
-    ]
-    templates, searches = [], []
-    for i in range(count):
-        image = images[i % len(images)]
-        height, width = image.shape[:2]
-        w, h = (float(v) for v in random.uniform(0.08, 0.4, 2) * (width, height))
-        box = Box(float(random.uniform(0, width - w)), float(random.uniform(0, height - h)), w, h)
-        shift, scale = random.normal(0, 0.3, 2) * (w, h), float(np.exp(random.normal(0, 0.2)))
-        moved = Box(box.x + float(shift[0]), box.y + float(shift[1]), w * scale, h * scale)
-        templates.append(crop(image, crop_window(box, 2.0), TEMPLATE_SIZE))
-        searches.append(crop(image, crop_window(moved, 4.0), SEARCH_SIZE))
-    return Pairs(np.stack(templates), np.stack(searches))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,96 @@
+"""The fastest runtime that gives the right answer on this machine, found by trying."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import NonFiniteError, UserError
+from ..photographs import Pairs, photograph_pairs
+from .base import Backend, Features
+
+ROUNDS = 12
+TOLERANCE = 0.02
+"""Largest difference of a box (fraction of the crop) or a score from the CPU provider's fp32 answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One candidate: median latency in milliseconds, largest difference, and why it is out (empty if it is not)."""
+
+    label: str
+    milliseconds: float
+    difference: float
+    refused: str = ""
+
+
+def fastest(
+    reference: Callable[[], Backend], candidates: Iterable[tuple[str, Callable[[], Backend]]]
+) -> tuple[Backend, list[Trial]]:
+    """Open the candidates, compare their answers with the reference's, and time them round by round.
+
+    Args:
+        reference: opens the backend whose answers count; it is a candidate too.
+        candidates: labels, and what opens them; one that cannot be opened here is passed over.
+
+    Returns:
+        The fastest whose answers agree (the others are closed), and what was found, fastest first.
+    """
+    pairs = photograph_pairs(4)
+    opened = [reference()]
+    trials: list[Trial] = []
+    for label, make in candidates:
+        backend = _try(label, make, trials)
+        if backend:
+            opened.append(backend)
+    wanted = _answers(opened[0], pairs)
+    running: list[tuple[Backend, float]] = []
+    for backend in opened:
+        try:
+            difference = float(np.abs(_answers(backend, pairs) - wanted).max())
+        except NonFiniteError:
+            difference = float("inf")
+        if difference <= TOLERANCE:
+            running.append((backend, difference))
+        else:
+            trials.append(Trial(backend.label, float("inf"), difference, f"differs by {difference:.2g}"))
+            backend.close()
+    for (backend, difference), seconds in zip(running, _times([b for b, _ in running], pairs), strict=True):
+        trials.append(Trial(backend.label, statistics.median(seconds) * 1e3, difference))
+    trials.sort(key=lambda trial: trial.milliseconds)
+    best = next(b for b, _ in running if b.label == trials[0].label)
+    for backend, _ in running:
+        if backend is not best:
+            backend.close()
+    return best, trials
+
+
+def _try(label: str, make: Callable[[], Backend], trials: list[Trial]) -> Backend | None:
+    try:
+        return make()
+    except UserError as error:
+        trials.append(Trial(label, float("inf"), float("nan"), str(error)))
+        return None
+
+
+def _answers(backend: Backend, pairs: Pairs) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    found = backend.search(pairs.search, backend.template(pairs.template))
+    return np.concatenate([found.box, found.score[:, None]], axis=1)
+
+
+def _times(backends: list[Backend], pairs: Pairs) -> list[list[float]]:
+    """Seconds of single searches, the backends taking turns so that a busy moment meets them all."""
+    one = pairs.search[:1]
+    features: list[Features] = [b.template(pairs.template[:1]) for b in backends]
+    seconds: list[list[float]] = [[] for _ in backends]
+    for round_ in range(ROUNDS + 3):
+        for backend, own, taken in zip(backends, features, seconds, strict=True):
+            began = time.perf_counter()
+            backend.search(one, own)
+            if round_ >= 3:
+                taken.append(time.perf_counter() - began)
+    return seconds

@@ -1,0 +1,145 @@
+"""Every backend gives what the PyTorch reference gives, and refuses what it cannot take."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mvt_deploy import load
+from mvt_deploy.backends.auto import fastest
+from mvt_deploy.backends.base import Backend, SearchResult, TrackerSpec
+from mvt_deploy.backends.checks import check_result
+from mvt_deploy.errors import BackendError, NonFiniteError
+
+pytest.importorskip("torch")
+
+from mvt_deploy.photographs import Pairs, photograph_pairs
+
+KINDS = [
+    ("ort", "fp32", 1e-5),
+    ("ort", "fp16", 5e-3),
+    ("torch", "fp32", 1e-6),
+    ("openvino", "fp32", 1e-5),
+    ("openvino", "bf16", 2e-2),
+]
+
+
+@pytest.fixture(scope="module")
+def pairs() -> Pairs:
+    return photograph_pairs(4, seed=5)
+
+
+@pytest.fixture(scope="module")
+def reference(bundle: Path, pairs: Pairs) -> SearchResult:
+    model = load(bundle, "torch")
+    return model.search(pairs.search, model.template(pairs.template), score_map=True)
+
+
+@pytest.fixture(params=KINDS, ids=["-".join(k[:2]) for k in KINDS])
+def opened(request: pytest.FixtureRequest, bundle: Path) -> tuple[Backend, float]:
+    name, precision, tolerance = request.param
+    if name == "openvino":
+        pytest.importorskip("openvino")
+    return load(bundle, name, precision=precision), tolerance
+
+
+def test_same_answer(opened: tuple[Backend, float], pairs: Pairs, reference: SearchResult) -> None:
+    model, tolerance = opened
+    found = model.search(pairs.search, model.template(pairs.template), score_map=True)
+    assert found.box.dtype == found.score.dtype == np.float32
+    assert found.score_map is not None
+    assert found.score_map.shape == (4, 16, 16)
+    for a, b in zip(found, reference, strict=True):
+        assert np.abs(a - b).max() < tolerance
+    assert model.search(pairs.search, model.template(pairs.template)).score_map is None
+
+
+def test_wrong_crops_are_refused(opened: tuple[Backend, float], pairs: Pairs) -> None:
+    model, _ = opened
+    with pytest.raises(BackendError, match="crops are uint8"):
+        model.template(pairs.search)
+    with pytest.raises(BackendError, match="crops are uint8"):
+        model.search(pairs.search.astype(np.float32), model.template(pairs.template))
+
+
+def test_one_session_serves_batches_of_any_size(opened: tuple[Backend, float], pairs: Pairs) -> None:
+    model, tolerance = opened
+    for n in (1, 3, 1, 4):
+        found = model.search(pairs.search[:n], model.template(pairs.template[:n]))
+        again = model.search(pairs.search[:n], model.template(pairs.template[:n]))
+        assert np.array_equal(found.box, again.box)
+        assert (
+            np.abs(found.box[0] - model.search(pairs.search[:1], model.template(pairs.template[:1])).box[0]).max()
+            < tolerance
+        )
+
+
+def test_auto_takes_the_fastest_that_agrees(bundle: Path, pairs: Pairs, reference: SearchResult) -> None:
+    model = load(bundle, provider="auto")
+    found = model.search(pairs.search, model.template(pairs.template))
+    assert np.abs(found.box - reference.box).max() < 0.02
+
+
+def test_auto_passes_over_what_is_wrong_or_not_here() -> None:
+    class Fixed:
+        name, spec = "fixed", TrackerSpec()
+
+        def __init__(self, label: str, box: float, seconds: float) -> None:
+            self.label, self.box, self.seconds, self.closed = label, box, seconds, False
+
+        def template(self, crops: np.ndarray) -> None:
+            pass
+
+        def search(self, crops: np.ndarray, features: None, score_map: bool = False) -> SearchResult:
+            time.sleep(self.seconds)
+            n = len(crops)
+            return SearchResult(np.full((n, 4), self.box, np.float32), np.full(n, 0.5, np.float32))
+
+        def close(self) -> None:
+            self.closed = True
+
+    def absent() -> Fixed:
+        raise BackendError("not here")
+
+    slow, quick, wrong = Fixed("slow", 0.5, 0.01), Fixed("quick", 0.51, 0.001), Fixed("wrong", 0.6, 0.0)
+    best, trials = fastest(lambda: slow, [("quick", lambda: quick), ("wrong", lambda: wrong), ("absent", absent)])
+    assert best is quick
+    assert [t.label for t in trials[:2]] == ["quick", "slow"]
+    assert {t.label: bool(t.refused) for t in trials} == {"quick": False, "slow": False, "wrong": True, "absent": True}
+    assert (slow.closed, quick.closed, wrong.closed) == (True, False, True)
+
+
+def test_close_twice(bundle: Path) -> None:
+    model = load(bundle)
+    model.close()
+    model.close()
+
+
+def test_unknown_names(bundle: Path) -> None:
+    with pytest.raises(BackendError, match="no backend 'tpu'"):
+        load(bundle, "tpu")
+    with pytest.raises(BackendError, match="no precision 'fp64'"):
+        load(bundle, precision="fp64")
+    with pytest.raises(BackendError, match="at least 1"):
+        load(bundle, threads=0)
+    with pytest.raises(BackendError, match="no provider 'npu'"):
+        load(bundle, provider="npu")
+    with pytest.raises(BackendError, match="no bf16"):
+        load(bundle, precision="bf16")
+    with pytest.raises(BackendError, match="belongs to the ort backend"):
+        load(bundle, "torch", provider="cuda")
+    with pytest.raises(BackendError, match="fp32 reference"):
+        load(bundle, "torch", precision="fp16")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_never_becomes_a_box(value: float) -> None:
+    box, score = np.zeros((2, 4), np.float32), np.zeros(2, np.float32)
+    check_result(SearchResult(box, score))
+    with pytest.raises(NonFiniteError):
+        check_result(SearchResult(np.where(np.arange(4) == 2, value, box).astype(np.float32), score))
+    with pytest.raises(NonFiniteError):
+        check_result(SearchResult(box, np.array([0.5, value], np.float32)))

@@ -1,0 +1,37 @@
+"""Who may import whom, and what an edge device can run without."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_import_arrows() -> None:
+    pytest.importorskip("importlinter")
+    from importlinter.cli import lint_imports
+
+    assert lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True) == 0
+
+
+@pytest.mark.parametrize("module", ["mvt_deploy", "mvt_deploy.cli.main", "mvt_deploy.backends.ort"])
+def test_no_heavy_import_unless_asked_for(module: str) -> None:
+    heavy = [
+        "torch",
+        "onnx",
+        "onnxsim",
+        "safetensors",
+        "tensorrt",
+        "tensorrt_rtx",
+        "cuda",
+        "pycuda",
+        "matplotlib",
+        "ray",
+    ]
+    code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"

@@ -1,0 +1,167 @@
+"""The tracker: its lost policy by hand, and real clips through real backends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from mvt_deploy import LostPolicy, Tracker, load
+from mvt_deploy.backends.base import SearchResult, TrackerSpec
+from mvt_deploy.errors import BoxError, NonFiniteError, SourceError, UserError
+from mvt_deploy.geometry import Box, iou
+
+FRAME = np.zeros((400, 600, 3), np.uint8)
+
+
+class Scripted:
+    """A backend that answers from a list of (centre x, centre y, width, height, score), fractions of the crop."""
+
+    name = label = "scripted"
+    spec = TrackerSpec()
+
+    def __init__(self, answers: list[tuple[float, float, float, float, float]]) -> None:
+        self.answers = iter(answers)
+
+    def template(self, crops: npt.NDArray[np.uint8]) -> int:
+        return len(crops)
+
+    def search(self, crops: npt.NDArray[np.uint8], features: int, score_map: bool = False) -> SearchResult:
+        assert len(crops) == features
+        *box, score = next(self.answers)
+        return SearchResult(np.array([box] * features, np.float32), np.array([score] * features, np.float32))
+
+    def close(self) -> None:
+        pass
+
+
+STAY = (0.5, 0.5, 0.25, 0.25)
+
+
+def test_published_behaviour_by_hand() -> None:
+    tracker = Tracker(Scripted([(0.625, 0.5, 0.25, 0.5, 0.01)]), lost=None)
+    tracker.init(FRAME, (100, 100, 40, 40))  # the window is 160 pixels wide, centred on (120, 120)
+    track = tracker.update(FRAME)
+    # centre (120 + 20, 120), size (40, 80)
+    assert track.box.as_tuple() == pytest.approx((120, 80, 40, 80))
+    assert (track.score, track.state) == (pytest.approx(0.01), "tracking")
+
+
+def test_lost_holds_the_last_good_box_and_widens_the_search() -> None:
+    policy = LostPolicy(threshold=0.2, patience=3, found=0.3, growth=1.5, widest=2.0)
+    low = (0.75, 0.5, 0.25, 0.25, 0.1)
+    tracker = Tracker(Scripted([(*STAY, 0.5), low, low, low, low, low, (*STAY, 0.25), (*STAY, 0.31)]), lost=policy)
+    tracker.init(FRAME, (100, 100, 40, 40))
+    good = tracker.update(FRAME)
+    states, sides = [], []
+    for _ in range(7):
+        sides.append(round(sum(t.side for t in tracker._targets)))
+        track = tracker.update(FRAME)
+        states.append(track.state)
+        if track.state == "lost":
+            assert track.box == good.box
+    assert states == ["tracking", "tracking", "lost", "lost", "lost", "lost", "tracking"]
+    assert sides[0] == 160
+    assert tracker._targets[0].side == 320  # 1.5 ** 4, at most twice the normal side
+    assert track.box.as_tuple() == pytest.approx((80, 80, 80, 80))  # a quarter of the wider window
+
+
+def test_one_low_frame_is_not_lost() -> None:
+    tracker = Tracker(Scripted([(*STAY, 0.1), (*STAY, 0.5)] * 10))
+    tracker.init(FRAME, (100, 100, 40, 40))
+    assert {tracker.update(FRAME).state for _ in range(20)} == {"tracking"}
+
+
+def test_one_box_or_several() -> None:
+    tracker = Tracker(Scripted([(*STAY, 0.5)] * 4))
+    tracker.init(FRAME, np.array([100.0, 100, 40, 40]))
+    assert tracker.update(FRAME).box == Box(100, 100, 40, 40)
+    tracker.init(FRAME, [(100, 100, 40, 40), Box(200, 50, 20, 80)])
+    tracks = tracker.update(FRAME)
+    assert [t.box.as_tuple() for t in tracks] == [pytest.approx(b) for b in [(100, 100, 40, 40), (190, 70, 40, 40)]]
+
+
+@pytest.mark.parametrize("box", [(1, 2, 3), "abcd", (700, 0, 10, 10), (0, 0, 0, 9), [], (1, 2, 3, float("nan"))])
+def test_bad_boxes(box: object) -> None:
+    with pytest.raises(BoxError):
+        Tracker(Scripted([])).init(FRAME, box)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "frame", [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 4), np.uint8), np.zeros((9, 9, 3)), None]
+)
+def test_bad_frames(frame: object) -> None:
+    with pytest.raises(SourceError, match="BGR uint8"):
+        Tracker(Scripted([])).init(frame, (1, 1, 5, 5))  # type: ignore[arg-type]
+
+
+def test_update_before_init() -> None:
+    with pytest.raises(UserError, match="init"):
+        Tracker(Scripted([])).update(FRAME)
+
+
+@pytest.mark.parametrize("wrong", [{"threshold": 2}, {"patience": 0}, {"growth": 0.5}, {"found": -1}, {"widest": 0}])
+def test_bad_policies(wrong: dict[str, float]) -> None:
+    with pytest.raises(UserError):
+        LostPolicy(**wrong)  # type: ignore[arg-type]
+
+
+def clip(shared: Path, name: str, count: int) -> tuple[list[np.ndarray], np.ndarray]:
+    folder = shared / "sequences" / name
+    frames = [cv2.imread(str(path)) for path in sorted((folder / "img").glob("*.jpg"))[:count]]
+    return frames, np.loadtxt(folder / "groundtruth.txt", delimiter=",")[:count]
+
+
+def test_a_real_clip(bundle: Path, shared: Path) -> None:
+    frames, truth = clip(shared, "davis_blackswan", 30)
+    tracker = Tracker(load(bundle))
+    tracker.init(frames[0], truth[0])
+    boxes = np.array([tracker.update(f).box.as_tuple() for f in frames[1:]])
+    overlap = iou(boxes, truth[1:])
+    assert overlap.mean() > 0.7
+    assert overlap.min() > 0.5
+
+
+def test_several_targets_go_their_own_ways(bundle: Path, shared: Path) -> None:
+    """Two targets in one batch are each where they would be alone; a turned frame makes them differ."""
+    frames, truth = clip(shared, "davis_blackswan", 8)
+    other = (300.0, 20.0, 80.0, 60.0)
+    model = load(bundle)
+    alone = []
+    for box in (truth[0], other):
+        tracker = Tracker(model)
+        tracker.init(frames[0], box)
+        alone.append([tracker.update(f).box.as_tuple() for f in frames[1:]])
+    both = Tracker(model)
+    both.init(frames[0], [truth[0], other])
+    together = [[t.box.as_tuple() for t in both.update(f)] for f in frames[1:]]
+    assert np.allclose(np.array(alone).transpose(1, 0, 2), together, atol=0.05)
+
+
+def test_backends_agree_over_a_clip(bundle: Path, shared: Path) -> None:
+    frames, truth = clip(shared, "vot_bag", 12)
+    runs = {}
+    for name, precision in (("ort", "fp32"), ("ort", "fp16"), ("torch", "fp32")):
+        tracker = Tracker(load(bundle, name, precision=precision), lost=None)
+        tracker.init(frames[0], truth[0])
+        runs[name, precision] = np.array([tracker.update(f).box.as_tuple() for f in frames[1:]])
+    wanted = runs["torch", "fp32"]
+    assert np.abs(runs["ort", "fp32"] - wanted).max() < 0.05
+    close = iou(runs["ort", "fp16"], wanted)
+    assert close.mean() > 0.99
+    assert close.min() > 0.9  # where two cells nearly tie, the other one may win
+
+
+def test_a_network_that_fails_leaves_the_target_where_it_was() -> None:
+    class Failing(Scripted):
+        def search(self, crops: npt.NDArray[np.uint8], features: int, score_map: bool = False) -> SearchResult:
+            raise NonFiniteError("no")
+
+    tracker = Tracker(Failing([]))
+    tracker.init(FRAME, (100, 100, 40, 40))
+    with pytest.raises(NonFiniteError):
+        tracker.update(FRAME)
+    assert tracker._targets[0].box == Box(100, 100, 40, 40)
