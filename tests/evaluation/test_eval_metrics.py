@@ -127,7 +127,7 @@ def matlab(
         height = min(box[1] + box[3] - 1, true[1] + true[3] - 1) - max(box[1], true[1]) + 1
         inter = max(width, 0) * max(height, 0)
         overlaps.append(inter / (box[2] * box[3] + true[2] * true[3] - inter))
-        away = [box[i] + (box[i + 2] - 1) / 2 - true[i] - (true[i + 2] - 1) / 2 for i in (0, 1)]
+        away = [(box[i] + (box[i + 2] - 1) / 2) - (true[i] + (true[i + 2] - 1) / 2) for i in (0, 1)]
         if normalised:
             away = [away[0] / true[2], away[1] / true[3]]
         errors.append(float(np.hypot(*away)))
@@ -183,7 +183,7 @@ def test_trackingnet_rule_is_its_development_kits() -> None:
         low, high = np.maximum(box[:2], true[:2]), np.minimum(box[:2] + box[2:] - 1, true[:2] + true[2:] - 1)
         inter = float(np.prod(np.clip(np.round(high - low + 1), 0, None)))
         overlap = inter / (true[2] * true[3] + box[2] * box[3] - inter)
-        away = box[:2] + (box[2:] + 1) / 2 - true[:2] - (true[2:] + 1) / 2
+        away = (box[:2] + (box[2:] + 1) / 2) - (true[:2] + (true[2:] + 1) / 2)
         kit["success"] += overlap > np.linspace(0, 1, 21)
         kit["precision"] += np.sqrt((away**2).sum()) <= np.linspace(0, 50, 21)
         kit["normalised"] += np.sqrt(((away / true[2:]) ** 2).sum()) <= np.linspace(0, 0.5, 21)

@@ -19,7 +19,7 @@ def detections(tracks: Track | Sequence[Track], ids: Sequence[int] | None = None
         ids: a number for every track (``tracker_id``); default 1, 2, …
 
     Returns:
-        ``xyxy`` in pixels, ``confidence`` in 0..1, ``tracker_id``, and ``data["state"]``.
+        ``xyxy`` in pixels, ``confidence`` in 0..1, ``class_id`` 0, ``tracker_id``, and ``data["state"]``.
 
     Raises:
         MissingExtra: supervision is not installed.
@@ -33,6 +33,7 @@ def detections(tracks: Track | Sequence[Track], ids: Sequence[int] | None = None
     return supervision.Detections(
         xyxy=np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]]),
         confidence=np.array([track.score for track in frame], np.float32),
+        class_id=np.zeros(len(frame), int),  # annotators choose colours by class unless told otherwise
         tracker_id=np.array(range(1, len(frame) + 1) if ids is None else ids, int),
         data={"state": np.array([track.state for track in frame], object)},
     )

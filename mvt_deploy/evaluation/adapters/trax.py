@@ -17,10 +17,7 @@ from ..sequence import read_image
 
 
 def serve(tracker: OneTarget) -> None:
-    """Answer a TraX client until it says goodbye; frames come as paths, regions as rectangles.
-
-    Raises MissingExtra without TraX.
-    """
+    """Answer a TraX client until it says goodbye; raises MissingExtra where TraX is not installed."""
     try:
         from trax import Image, Rectangle, Region, Server, TraxStatus
     except ImportError as error:
