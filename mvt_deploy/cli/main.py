@@ -9,9 +9,11 @@ from rich.console import Console
 
 from ..errors import UserError
 from .bench import bench
+from .demo import demo
 from .doctor import doctor
 from .eval import eval
 from .export import export
+from .track import track
 
 app = typer.Typer(
     name="mvt-deploy",
@@ -22,7 +24,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("export")(export)
+app.command("track")(track)
 app.command("bench")(bench)
+app.command("demo")(demo)
 app.command("doctor")(doctor)
 app.command("eval")(eval)
 

@@ -1,0 +1,291 @@
+"""Decoding, tracking and writing, each in its own thread, in the order of the frames.
+
+The reader and the writer run in threads of their own (OpenCV works without the interpreter lock); the tracker runs in
+the caller's thread, so that Ctrl-C reaches it. Bounded channels between them keep memory flat. A recorded source
+waits for the tracker; a live source never does: frames that come too fast are dropped, oldest first, and counted.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from types import FrameType
+from typing import Protocol
+
+from ..errors import SinkError, SourceError, UserError
+from ..geometry import Box
+from ..tracker import Track, Tracker
+from .channel import Channel, Finished
+from .sources import Frame, Source
+
+QUEUE = 4
+"""Frames that may wait before the tracker, and again before the sinks."""
+
+_POLL_SECONDS = 0.2  # how soon Ctrl-C is noticed while a camera gives nothing
+_PATIENCE_SECONDS = 2.0  # a silent camera may hold its thread for long; a daemon thread does not hold the program
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """What happened to one frame.
+
+    ``tracks``: one a target. ``seconds``: cropping, network and mapping back (for the first frame: encoding the
+    targets). ``network_seconds``: the network alone. ``fps``: frames per second lately, all stages together.
+    """
+
+    frame: Frame
+    tracks: tuple[Track, ...]
+    seconds: float
+    network_seconds: float
+    fps: float
+
+
+class Sink(Protocol):
+    """Takes steps in order, in the writer's thread; the image is not to be changed."""
+
+    def write(self, step: Step) -> None:
+        """Take one step; raises SinkError if it cannot be written."""
+        ...
+
+    def close(self) -> None:
+        """Finish: the output is complete, with the steps so far, and in its place; also after a failed write."""
+        ...
+
+    def abort(self) -> None:
+        """Remove what was begun; called after a failed :meth:`close`."""
+        ...
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a run went.
+
+    ``frames`` tracked; ``dropped``: of a live source, never looked at; ``seconds`` from the first frame to the last
+    output closed; ``track_seconds`` and ``network_seconds``: sums over frames after the first; ``lost``: frames with
+    at least one target lost; ``problem``: why the run ended before the source did, or None.
+    """
+
+    frames: int = 0
+    dropped: int = 0
+    seconds: float = 0.0
+    track_seconds: float = 0.0
+    network_seconds: float = 0.0
+    lost: int = 0
+    problem: UserError | None = None
+
+    @property
+    def fps(self) -> float:
+        """Frames per second end to end, all stages together."""
+        return self.frames / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def track_fps(self) -> float:
+        """Frames per second of the tracker: crop, network, mapping back."""
+        return (self.frames - 1) / self.track_seconds if self.track_seconds > 0 else 0.0
+
+    @property
+    def network_fps(self) -> float:
+        """Frames per second of the network alone."""
+        return (self.frames - 1) / self.network_seconds if self.network_seconds > 0 else 0.0
+
+
+class Interrupted(UserError):
+    """The user stopped the run; what was tracked so far is kept."""
+
+
+def run(
+    source: Source,
+    tracker: Tracker,
+    boxes: Sequence[Box],
+    sinks: Sequence[Sink] = (),
+    *,
+    start: Frame | None = None,
+    keep_going: Callable[[Step], bool] | None = None,
+) -> Outcome:
+    """Track from a source into sinks.
+
+    Whatever ends the run, every sink is closed with the frames so far.
+
+    Args:
+        source: where frames come from; a live source drops frames rather than fall behind. It is closed at the end.
+        tracker: a tracker; its targets are replaced.
+        boxes: the targets in the first frame.
+        sinks: where steps go, in order, in a thread of their own.
+        start: the frame the boxes were chosen in, if the source has already given it (live sources).
+        keep_going: called in the caller's thread after each frame (for windows); False ends the run.
+
+    Returns:
+        Counts and times. ``problem`` says if the source failed on the way, or the user stopped the run.
+
+    Raises:
+        SourceError: not even the first frame came.
+        BoxError: a target lies outside the first frame.
+        SinkError: an output could not be written; the other outputs are kept.
+        NonFiniteError: the network failed.
+    """
+    with _stop_signals() as stop:
+        began = time.perf_counter()
+        outcome = Outcome()
+        frames: Channel[Frame] = Channel(1 if source.live else QUEUE, latest=source.live)
+        steps: Channel[Step] = Channel(QUEUE)
+        failed: list[BaseException] = []
+        reader = threading.Thread(target=_read, args=(source, frames), name="reader", daemon=True)
+        writer = threading.Thread(target=_write, args=(steps, sinks, failed), name="writer", daemon=True)
+        reader.start()
+        writer.start()
+        error: BaseException | None = None
+        try:
+            _track(start, frames, steps, tracker, boxes, outcome, stop, keep_going)
+        except (SourceError, Interrupted) as problem:
+            outcome.problem = problem
+            error = problem if not outcome.frames else None
+        except Finished:  # the writer has gone: its error is the one to report
+            pass
+        except BaseException as problem:
+            error = problem
+        frames.cancel()
+        steps.finish()
+        writer.join()
+        reader.join(_PATIENCE_SECONDS)
+        outcome.dropped = frames.dropped
+        outcome.seconds = time.perf_counter() - began
+    if error or failed:
+        raise error or failed[0]
+    return outcome
+
+
+def _read(source: Source, frames: Channel[Frame]) -> None:
+    """The reader's thread; it closes the source, since nobody else may while it reads."""
+    try:
+        for frame in source:
+            frames.put(frame)
+        frames.finish()
+    except Finished:
+        pass
+    except BaseException as error:
+        frames.finish(error)
+    finally:
+        source.close()
+
+
+def _write(steps: Channel[Step], sinks: Sequence[Sink], failed: list[BaseException]) -> None:
+    """The writer's thread: after a failure the run ends, and every sink keeps what it can."""
+    try:
+        while not failed:
+            step = steps.get()
+            for sink in sinks:
+                _attempt(partial(sink.write, step), failed)
+    except Finished:
+        pass
+    steps.cancel()
+    for sink in sinks:
+        if not _attempt(sink.close, failed):
+            sink.abort()
+
+
+def _attempt(action: Callable[[], None], failed: list[BaseException]) -> bool:
+    try:
+        action()
+    except OSError as error:
+        failed.append(SinkError(f"an output cannot be written: {error.strerror or error}."))
+    except BaseException as error:
+        failed.append(error)
+    else:
+        return True
+    return False
+
+
+def _track(
+    start: Frame | None,
+    frames: Channel[Frame],
+    steps: Channel[Step],
+    tracker: Tracker,
+    boxes: Sequence[Box],
+    outcome: Outcome,
+    stop: threading.Event,
+    keep_going: Callable[[Step], bool] | None,
+) -> None:
+    """The caller's thread, until the source ends or the run is stopped."""
+    rate = _Rate()
+    frame = start or _next(frames, stop)
+    while frame is not None:
+        before = time.perf_counter()
+        if outcome.frames == 0:
+            tracker.init(frame.image, list(boxes))
+            tracks, network = [Track(box, 1.0) for box in boxes], 0.0
+            seconds = time.perf_counter() - before
+        else:
+            tracks, network = _update(tracker, frame)
+            seconds = time.perf_counter() - before
+            outcome.track_seconds += seconds
+            outcome.network_seconds += network
+        outcome.lost += any(track.state == "lost" for track in tracks)
+        outcome.frames += 1
+        step = Step(frame, tuple(tracks), seconds, network, rate.tick())
+        steps.put(step)
+        if keep_going and not keep_going(step):
+            return
+        frame = _next(frames, stop)
+
+
+def _update(tracker: Tracker, frame: Frame) -> tuple[list[Track], float]:
+    """The tracks, and the seconds the network took."""
+    crops = tracker.cut(frame.image)
+    before = time.perf_counter()
+    result = tracker.locate(crops)
+    network = time.perf_counter() - before
+    height, width = frame.image.shape[:2]
+    return tracker.place(result, width, height), network
+
+
+def _next(frames: Channel[Frame], stop: threading.Event) -> Frame | None:
+    while True:
+        if stop.is_set():
+            raise Interrupted("stopped by the user: what was tracked so far is kept.")
+        try:
+            return frames.get(_POLL_SECONDS)
+        except TimeoutError:
+            continue
+        except Finished:
+            return None
+
+
+@dataclass(slots=True)
+class _Rate:
+    """Frames per second, smoothed over about the last twenty."""
+
+    last: float = field(default_factory=time.perf_counter)
+    interval: float = 0.0
+
+    def tick(self) -> float:
+        now = time.perf_counter()
+        taken, self.last = now - self.last, now
+        self.interval = taken if self.interval == 0 else self.interval + 0.05 * (taken - self.interval)
+        return 1 / self.interval if self.interval > 0 else 0.0
+
+
+@contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C or SIGTERM sets (in the main thread only); the second one acts as ever."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(number: int, _: FrameType | None) -> None:
+        stop.set()
+        signal.signal(number, before[signal.Signals(number)] or signal.SIG_DFL)
+
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)

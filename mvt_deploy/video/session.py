@@ -1,0 +1,130 @@
+"""One run of ``track``: a source, its targets, a tracker, the outputs, progress on stderr, and a summary."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..errors import UserError
+from ..geometry import Box
+from ..tracker import Tracker
+from .groundtruth import AO_RULE, average_overlap
+from .pipeline import Outcome, Sink, Step, run
+from .sinks import JsonSink, ResultsSink, VideoSink
+from .sources import Source
+from .targets import Targets
+from .window import Viewer, require_display
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Where to: ``video`` and ``results`` files or None; ``json`` lines on stdout; ``show`` in a window."""
+
+    video: Path | None = None
+    results: Path | None = None
+    json: bool = False
+    show: bool = False
+
+
+@dataclass(slots=True)
+class Record:
+    """A sink that remembers what the summary needs."""
+
+    boxes: list[Box] = field(default_factory=list)
+    sizes: list[tuple[int, int]] = field(default_factory=list)
+
+    def write(self, step: Step) -> None:
+        """Remember the first target's box and the frame's size."""
+        self.boxes.append(step.tracks[0].box)
+        self.sizes.append((step.frame.image.shape[1], step.frame.image.shape[0]))
+
+    def close(self) -> None:
+        """Nothing to finish."""
+
+    def abort(self) -> None:
+        """Nothing to remove."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What came of a run. ``ao`` is None without ground truth."""
+
+    outcome: Outcome
+    ao: float | None
+    outputs: Outputs
+
+    def lines(self) -> list[str]:
+        """The summary as sentences for the user."""
+        run = self.outcome
+        lines = [
+            f"{run.frames} frames, {run.fps:.1f} fps end to end; tracker {run.track_fps:.1f} fps, "
+            f"network {run.network_fps:.1f} fps"
+        ]
+        if run.dropped:
+            lines.append(f"{run.dropped} frames of the live source were dropped to keep up")
+        if run.lost:
+            lines.append(f"lost in {run.lost} frames")
+        if self.ao is not None:
+            lines.append(f"AO {self.ao:.3f} ({AO_RULE})")
+        lines += [f"wrote {path}" for path in (self.outputs.video, self.outputs.results) if path]
+        return lines
+
+
+def track_source(source: Source, targets: Targets, tracker: Tracker, outputs: Outputs) -> Summary:
+    """Track a source to its end, or until the user stops it.
+
+    Raises:
+        UserError: an output cannot be written, a box lies outside, the network failed, or not one frame came.
+    """
+    if outputs.show:
+        require_display("--show")
+    record = Record()
+    sinks: list[Sink] = [record]
+    try:
+        if outputs.results:
+            sinks.append(ResultsSink(outputs.results, len(targets.boxes)))
+        if outputs.video:
+            sinks.append(VideoSink(outputs.video, source.fps))
+    except UserError:
+        for sink in sinks:
+            sink.abort()
+        source.close()
+        raise
+    if outputs.json:
+        sinks.append(JsonSink())
+    viewer = Viewer() if outputs.show else None
+    with _progress(source) as progress:
+        task = progress.add_task("tracking", total=source.count, fps="") if progress else None
+
+        def watch(step: Step) -> bool:
+            if progress and task is not None:
+                progress.update(task, completed=step.frame.index + 1, fps=f"{step.fps:.1f} fps")
+            return viewer.show(step) if viewer else True
+
+        try:
+            outcome = run(source, tracker, targets.boxes, sinks, start=targets.start, keep_going=watch)
+        finally:
+            if viewer:
+                viewer.close()
+    ao = None if targets.truth is None else average_overlap(record.boxes, targets.truth, record.sizes)
+    return Summary(outcome, ao, outputs)
+
+
+def _progress(source: Source) -> Progress | nullcontext[None]:
+    """A bar on stderr where somebody watches; nothing in a log."""
+    if not sys.stderr.isatty():
+        return nullcontext(None)
+    return Progress(
+        TextColumn("{task.description} " + source.name, markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[fps]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )

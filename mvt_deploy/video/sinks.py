@@ -1,0 +1,321 @@
+"""Where tracks go: an annotated video, results files, JSON lines. Each output appears whole, or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+import cv2
+import numpy as np
+
+from ..errors import SinkError
+from ..geometry import BGRImage
+from .overlay import draw
+from .pipeline import Step
+from .sources import quiet_opencv
+
+CODECS: dict[str, tuple[str, ...]] = {
+    ".mp4": ("avc1", "mp4v"),
+    ".m4v": ("avc1", "mp4v"),
+    ".mov": ("avc1", "mp4v"),
+    ".mkv": ("avc1", "mp4v"),
+    ".avi": ("XVID", "MJPG"),
+}
+"""What is tried for a file name's ending, best first; the first that writes a video which can be read back is used."""
+
+_SPARE_BYTES = 32 << 20  # left free on the disk, so that the video can still be closed
+_SPACE_EVERY = 50  # frames between two looks at the free space
+
+
+class Draft:
+    """A file under a temporary name in its final folder.
+
+    Raises:
+        SinkError: the folder or the file cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.draft = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+        if path.exists() and not path.is_file():
+            raise SinkError(f"cannot write '{path}': it is not a regular file; name another.")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists() and not os.access(path, os.W_OK):
+                raise PermissionError(13, "the file is write-protected")
+            self.draft.touch()
+        except OSError as error:
+            raise SinkError(f"cannot write '{path}': {error.strerror or error}; choose another place.") from error
+
+    def publish(self) -> None:
+        """Put the file in its place."""
+        try:
+            os.replace(self.draft, self.path)
+        except OSError as error:
+            raise SinkError(f"cannot write '{self.path}': {error.strerror or error}; choose another place.") from error
+
+    def discard(self) -> None:
+        """Remove the file."""
+        self.draft.unlink(missing_ok=True)
+
+
+class VideoSink:
+    """An annotated video.
+
+    Args:
+        path: the file; its ending chooses the container (see :data:`CODECS`).
+        fps: frames per second of the video.
+
+    Raises:
+        SinkError: the place cannot be written, or the ending is unknown.
+    """
+
+    def __init__(self, path: Path, fps: float) -> None:
+        if path.suffix.lower() not in CODECS:
+            raise SinkError(f"cannot write a video named '{path.name}': end the name with {', '.join(CODECS)}.")
+        self.path = path
+        self.codec = ""
+        self._fps = fps
+        self._draft = Draft(path)
+        self._writer: cv2.VideoWriter | None = None
+        self._canvas: BGRImage = np.empty((0, 0, 3), np.uint8)
+        self._frames = 0
+
+    def write(self, step: Step) -> None:
+        """Draw a step's tracks on a copy of its frame and encode it; frames of another size are fitted in."""
+        image = step.frame.image
+        if self._writer is None:
+            self._canvas = np.empty_like(image)
+            self.codec, self._writer = self._open(image.shape[1], image.shape[0])
+        if self._frames % _SPACE_EVERY == 0:
+            _require_space(self.path)
+        if image.shape == self._canvas.shape:
+            np.copyto(self._canvas, image)
+            picture = draw(self._canvas, step.tracks, _status(step))
+        else:
+            picture = fit(draw(image.copy(), step.tracks, _status(step)), self._canvas)
+        if self._writer.write(picture) is False:  # None in OpenCV 4, which does not tell
+            raise SinkError(f"the video '{self.path}' cannot be written: is the disk full?")
+        self._frames += 1
+
+    def close(self) -> None:
+        """Close the video, check that it can be read back, and put it in its place."""
+        if self._writer is None:
+            return self.abort()
+        self._writer.release()
+        self._writer = None
+        if _readable_frames(self._draft.draft) < self._frames:
+            raise SinkError(f"the video '{self.path}' could not be completed: is the disk full?")
+        self._draft.publish()
+
+    def abort(self) -> None:
+        """Remove the unfinished video."""
+        if self._writer is not None:
+            self._writer.release()
+            self._writer = None
+        self._draft.discard()
+
+    def _open(self, width: int, height: int) -> tuple[str, cv2.VideoWriter]:
+        quiet_opencv()
+        for codec in CODECS[self.path.suffix.lower()]:
+            if codec_works(codec, self._draft.draft, self._fps, width, height):
+                return codec, open_writer(codec, self._draft.draft, self._fps, width, height)
+        raise SinkError(
+            f"this OpenCV cannot encode {width}x{height} {self.path.suffix} video: "
+            "name an .avi file, or use --no-video with --results."
+        )
+
+
+class ResultsSink:
+    """Boxes in GOT-10k form: ``x,y,w,h`` a line, three decimals; beside it ``<name>_time.txt``, seconds per frame.
+
+    Several targets get one pair of files each: ``<name>_1.txt``, ``<name>_2.txt`` ...
+
+    Args:
+        path: the results file.
+        targets: how many targets there are.
+
+    Raises:
+        SinkError: the place cannot be written.
+    """
+
+    def __init__(self, path: Path, targets: int = 1) -> None:
+        self.paths = results_paths(path, targets)
+        self._drafts: list[Draft] = []
+        self._files: list[IO[str]] = []
+        self._wrote = False
+        try:
+            for place in [*self.paths, *map(_time_path, self.paths)]:
+                self._drafts.append(Draft(place))
+                self._files.append(self._drafts[-1].draft.open("w", encoding="ascii", newline="\n"))
+        except SinkError:
+            self.abort()
+            raise
+
+    def write(self, step: Step) -> None:
+        """Append a line to every file."""
+        targets = len(self.paths)
+        for file, track in zip(self._files[:targets], step.tracks, strict=True):
+            file.write(",".join(f"{value:.3f}" for value in track.box.as_tuple()) + "\n")
+        for file in self._files[targets:]:
+            file.write(f"{step.seconds:.6f}\n")
+        self._wrote = True
+
+    def close(self) -> None:
+        """Put the files in their places."""
+        if not self._wrote:
+            return self.abort()
+        for file in self._files:
+            file.close()
+        for draft in self._drafts:
+            draft.publish()
+
+    def abort(self) -> None:
+        """Remove the unfinished files."""
+        for file in self._files:
+            with suppress(OSError):  # what is still buffered does not fit on the disk; the file goes anyway
+                file.close()
+        for draft in self._drafts:
+            draft.discard()
+
+
+class JsonSink:
+    """One JSON object a line and frame, flushed at once.
+
+    ``{"frame": 7, "time": 0.233, "seconds": 0.021, "targets": [{"id": 1, "box": [x, y, w, h], "score": 0.61,
+    "state": "tracking"}]}``; ``time`` is the source's, ``seconds`` what the tracker took.
+
+    Args:
+        stream: a text stream; standard output if None.
+    """
+
+    def __init__(self, stream: IO[str] | None = None) -> None:
+        self._stream = stream or sys.stdout
+
+    def write(self, step: Step) -> None:
+        """Write a line."""
+        line = {
+            "frame": step.frame.index,
+            "time": round(step.frame.time, 4),
+            "seconds": round(step.seconds, 6),
+            "targets": [
+                {
+                    "id": number,
+                    "box": [round(value, 3) for value in track.box.as_tuple()],
+                    "score": round(track.score, 4),
+                    "state": track.state,
+                }
+                for number, track in enumerate(step.tracks, 1)
+            ],
+        }
+        try:
+            self._stream.write(json.dumps(line) + "\n")
+            self._stream.flush()
+        except BrokenPipeError:
+            if self._stream is sys.stdout:  # so that the interpreter's own flush at exit has somewhere to go
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            raise SinkError("the program that read the JSON lines has ended, so tracking stopped too.") from None
+        except OSError as error:
+            raise SinkError(f"the JSON lines cannot be written: {error.strerror or error}.") from error
+
+    def close(self) -> None:
+        """Nothing to finish: every line is complete."""
+
+    def abort(self) -> None:
+        """Nothing to remove: every line is complete."""
+
+
+def results_paths(path: Path, targets: int) -> list[Path]:
+    """The results file of each target."""
+    if targets == 1:
+        return [path]
+    return [path.with_name(f"{path.stem}_{number}{path.suffix}") for number in range(1, targets + 1)]
+
+
+def fit(image: BGRImage, canvas: BGRImage) -> BGRImage:
+    """Scale an image into the canvas, centred on black, keeping its proportions.
+
+    Args:
+        image: BGR uint8 ``[h, w, 3]``.
+        canvas: BGR uint8 ``[H, W, 3]``; overwritten.
+
+    Returns:
+        The canvas.
+    """
+    height, width = canvas.shape[:2]
+    scale = min(width / image.shape[1], height / image.shape[0])
+    inner_width = min(width, max(1, round(image.shape[1] * scale)))
+    inner_height = min(height, max(1, round(image.shape[0] * scale)))
+    left, top = (width - inner_width) // 2, (height - inner_height) // 2
+    canvas[:] = 0
+    area = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    canvas[top : top + inner_height, left : left + inner_width] = cv2.resize(
+        image, (inner_width, inner_height), interpolation=area
+    )
+    return canvas
+
+
+def working_codecs(folder: Path, width: int = 320, height: int = 240) -> dict[str, str | None]:
+    """For each container, the codec that is used here, or None if there is none.
+
+    Args:
+        folder: where test videos of a few frames may be written; they are removed.
+        width: of the test videos, in pixels.
+        height: of the test videos, in pixels.
+    """
+    quiet_opencv()
+    return {
+        ending: next((c for c in codecs if codec_works(c, folder / f"codec{ending}", 30.0, width, height)), None)
+        for ending, codecs in CODECS.items()
+    }
+
+
+def _time_path(path: Path) -> Path:
+    return path.with_name(f"{path.stem}_time{path.suffix}")
+
+
+def _status(step: Step) -> str:
+    return f"frame {step.frame.index}  {step.fps:.1f} fps"
+
+
+def open_writer(codec: str, path: Path, fps: float, width: int, height: int) -> cv2.VideoWriter:
+    return cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), fps, (width, height))
+
+
+def codec_works(codec: str, path: Path, fps: float, width: int, height: int) -> bool:
+    """Whether a few frames survive being written and read: some encoders open, and then write nothing that plays."""
+    quiet_opencv()
+    trial = path.with_name(f"{path.stem}.trial{path.suffix}")
+    picture = np.full((height, width, 3), 127, np.uint8)
+    try:
+        writer = open_writer(codec, trial, fps, width, height)
+        if not writer.isOpened():
+            return False
+        for _ in range(3):
+            writer.write(picture)
+        writer.release()
+        return _readable_frames(trial) == 3
+    finally:
+        trial.unlink(missing_ok=True)
+
+
+def _readable_frames(path: Path) -> int:
+    """How many frames a video's header promises, if its first one decodes; 0 if not."""
+    capture = cv2.VideoCapture(str(path))
+    try:
+        return int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.read()[0] else 0
+    finally:
+        capture.release()
+
+
+def _require_space(path: Path) -> None:
+    free = shutil.disk_usage(path.parent).free
+    if free < _SPARE_BYTES:
+        raise SinkError(
+            f"the disk of '{path}' is full ({free >> 20} MB left): free some space, or choose another place."
+        )

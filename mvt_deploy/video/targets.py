@@ -1,0 +1,105 @@
+"""Which targets to follow: given, drawn, from a ground-truth file, or the most prominent moving object."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import BoxError
+from ..geometry import Box, format_box, require_overlap
+from . import groundtruth
+from .motion import prominent_mover, shrink
+from .sources import Frame, Source
+from .window import display_works, require_boxes, require_display, select_boxes
+
+LOOK_SECONDS = 1.0
+"""How much of a source is watched for a moving object."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Targets:
+    """What to follow.
+
+    ``boxes`` in the first frame, in pixels; ``how`` they were found, for the user; ``start``: the frame they were found
+    in, where the source cannot give it again; ``truth``: float64 ``[n, 4]`` boxes of a ground-truth file, or None.
+    """
+
+    boxes: list[Box]
+    how: str
+    start: Frame | None = None
+    truth: npt.NDArray[np.float64] | None = None
+
+
+def choose_targets(source: Source, given: Sequence[str] = (), select: bool = False) -> Targets:
+    """The targets of a source: those given, else drawn ones, else a ground-truth file's, else what moves.
+
+    Args:
+        source: an opened source.
+        given: ``x,y,w,h`` texts, one a target.
+        select: let the user draw them with the mouse.
+
+    Raises:
+        BoxError: a box is not four numbers, has no size or lies outside the first frame; or nothing was found.
+        SinkError: there is no screen to draw on.
+        SourceError: the source or its ground truth cannot be read.
+    """
+    boxes = [groundtruth.parse_box(text) for text in given]
+    if select:
+        require_display("--select")
+    frame = source.first()
+    start = frame if source.live else None
+    path = groundtruth.find(source.place)
+    truth = groundtruth.read(path) if path else None
+    height, width = frame.image.shape[:2]
+    if boxes:
+        how = "given"
+    elif select or (source.live and display_works()):
+        boxes, how = require_boxes(select_boxes(frame.image)), "drawn"
+    elif truth is not None and path is not None:
+        boxes, how = [_first_box(truth, path)], f"from {path.name}"
+    else:
+        box, start = _mover(source, frame)
+        boxes = [box]
+        how = (
+            f"the most prominent moving object of the first second, {format_box(box)}; "
+            "to follow another: --init-box x,y,w,h or --select"
+        )
+    for box in boxes:
+        require_overlap(box, width, height)
+    if truth is not None and (len(boxes) > 1 or not _same(boxes[0], truth[0])):
+        truth = None  # it speaks of another target
+    return Targets(boxes, how, start, truth)
+
+
+def _first_box(truth: npt.NDArray[np.float64], path: Path) -> Box:
+    if np.isnan(truth[0]).any():
+        raise BoxError(f"the target is absent in the first line of '{path}': say where it is with --init-box x,y,w,h.")
+    return Box.of(truth[0])
+
+
+def _same(box: Box, truth: npt.NDArray[np.float64]) -> bool:
+    return bool(np.allclose(box.as_tuple(), truth, atol=1.0))
+
+
+def _mover(source: Source, first: Frame) -> tuple[Box, Frame | None]:
+    """The most prominent mover and, for a live source, the frame it is in: the latest, since time went on."""
+    watched = [first]
+    for frame in source:
+        if frame.index > first.index or source.live:
+            watched.append(frame)
+        if frame.time - first.time >= LOOK_SECONDS:
+            break
+    height, width = first.image.shape[:2]
+    same_size = [f for f in watched if f.image.shape == first.image.shape]
+    ordered = same_size[::-1] if source.live else same_size
+    mover = prominent_mover([shrink(frame.image) for frame in ordered], width, height)
+    if mover is None:
+        raise BoxError(
+            f"nothing moves by itself in the first second of '{source.name}': "
+            "say what to follow with --init-box x,y,w,h, or draw it with --select."
+        )
+    return mover.box, ordered[0] if source.live else None

@@ -1,0 +1,102 @@
+"""Sources: every kind that can be made here, and what is wrong with the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mvt_deploy.errors import SourceError
+from mvt_deploy.video import demo
+from mvt_deploy.video.sources import LiveSource, natural_order, open_source
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty frames whose grey level tells their number."""
+    path = tmp_path_factory.mktemp("video") / "grey.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (64, 48))
+    for i in range(20):
+        writer.write(np.full((48, 64, 3), 10 * i, np.uint8))
+    writer.release()
+    return path
+
+
+def levels(source: str | Path) -> list[int]:
+    return [round(float(frame.image.mean()) / 10) for frame in open_source(source)]
+
+
+def test_video_in_order_and_again(video: Path) -> None:
+    source = open_source(video)
+    assert (source.name, source.fps, source.count, source.live) == ("grey", 25, 20, False)
+    for _ in range(2):
+        frames = list(source)
+        assert [round(float(f.image.mean()) / 10) for f in frames] == list(range(20))
+    assert [f.index for f in frames] == list(range(20))
+    assert frames[10].time == pytest.approx(0.4)
+
+
+def test_folder_in_natural_order_and_of_any_depth(tmp_path: Path) -> None:
+    for i in (1, 2, 10):
+        cv2.imwrite(str(tmp_path / f"img{i}.png"), np.full((20, 30, 3), 10 * i, np.uint8))
+    assert levels(tmp_path) == [1, 2, 10]
+    assert levels(tmp_path / "img*.png") == [1, 2, 10]
+    cv2.imwrite(str(tmp_path / "img11.png"), np.full((9, 9), 120, np.uint8))
+    frames = list(open_source(tmp_path))
+    assert frames[-1].image.shape == (9, 9, 3)  # one channel becomes BGR, another size stays
+
+
+def test_sixteen_bits_are_stretched_alike(tmp_path: Path) -> None:
+    ramp = np.linspace(1000, 3000, 100, dtype=np.uint16).reshape(10, 10)
+    cv2.imwrite(str(tmp_path / "a.png"), ramp)
+    cv2.imwrite(str(tmp_path / "b.png"), ramp + 400)
+    a, b = (frame.image for frame in open_source(tmp_path))
+    assert a.dtype == np.uint8
+    assert a.min() == 0
+    assert a.max() == 255
+    assert (b.astype(int) - a)[2:8].mean() == pytest.approx(51, abs=2)  # 400 of 2000 steps, not stretched anew
+
+
+def test_names_sort_by_their_numbers() -> None:
+    assert [p.name for p in natural_order(Path(n) for n in ("a10", "a9", "a1", "b0"))] == ["a1", "a9", "a10", "b0"]
+
+
+@pytest.mark.parametrize("what", ["absent", "empty folder", "text as video", "broken image", "cut video", "no match"])
+def test_what_cannot_be_opened(tmp_path: Path, video: Path, what: str) -> None:
+    place = tmp_path / "x"
+    if what == "empty folder":
+        place.mkdir()
+    elif what == "text as video":
+        place = place.with_suffix(".mp4")
+        place.write_text("not a video")
+    elif what == "broken image":
+        place.mkdir()
+        (place / "a.png").write_bytes(b"\x89PNG")
+    elif what == "cut video":
+        place = place.with_suffix(".mp4")
+        place.write_bytes(video.read_bytes()[:300])
+    elif what == "no match":
+        place = tmp_path / "*.png"
+    with pytest.raises(SourceError):
+        open_source(place)
+
+
+def test_a_video_that_ends_early_gives_its_frames_first(tmp_path: Path) -> None:
+    whole = demo.render(tmp_path / "clip.avi")
+    data = whole.read_bytes()
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(data[: len(data) // 2])
+    frames: list[int] = []
+    with pytest.raises(SourceError, match="ends early"):
+        frames.extend(frame.index for frame in open_source(cut))
+    assert 60 < len(frames) < 200
+
+
+def test_a_stream_is_live(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = LiveSource(str(video), "stream")
+    assert source.live
+    assert [f.index for f in source] == list(range(20))
+    source.close()
+    source.close()
