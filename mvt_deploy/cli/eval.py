@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..bundle import DEFAULT
-from .options import Model, Precision, Threads, ensure_model, say
+from .options import Model, Precision, Provider, Threads, ensure_model, say
 
 
 def eval(
@@ -17,10 +17,8 @@ def eval(
     backend: Annotated[
         str | None, typer.Option("--backend", help="As for the other verbs; default ort, with --no-fusion torch.")
     ] = None,
-    precision: Precision = "fp32",
-    provider: Annotated[
-        str | None, typer.Option("--provider", help="ONNX Runtime's execution provider; default: its CPU.")
-    ] = None,
+    provider: Provider = "cpu",
+    precision: Precision = None,
     threads: Threads = None,
     format: Annotated[
         str, typer.Option("--format", help="got10k, lasot, otb, nfs, uav123, trackingnet, vot, davis, folder or auto.")
@@ -50,6 +48,7 @@ def eval(
     from ..evaluation import evaluate as evaluation
     from ..evaluation.datasets import open_dataset
     from ..evaluation.parallel import engine
+    from ..evaluation.plots import can_plot
     from ..evaluation.progress import Bars
     from ..evaluation.report import to_json, to_tables
     from ..evaluation.runner import Model as Settings
@@ -57,21 +56,23 @@ def eval(
     benchmark = open_dataset(dataset, format, split)
     ensure_model(model)
     backend = backend or ("torch" if no_fusion else "ort")
-    settings = Settings(model, backend, precision, provider, not no_fusion, threads)
+    settings = Settings(model, backend, precision, provider, not no_fusion, threads).settled()
     place = output or evaluation.default_output(benchmark, settings)
     with Bars() as bars:
         report = evaluation.evaluate(
             benchmark,
-            settings.shared(jobs) if ray is None else settings.shared(None),
+            settings.shared(None if ray else jobs),
             evaluation.describe(settings),
             place,
             engine=engine(jobs, ray, threads),
             progress=bars,
             against=compare,
+            plots=can_plot(),
         )
     if json:
         print(to_json(report), end="")
     else:
         for table in to_tables(report):
             Console().print(table)
-    say(f"written to {place}: report.md, report.json, report.csv, plots and the results of every sequence")
+    plots = "plots" if can_plot() else "no plots (for them: pip install 'mvt-deploy[eval]')"
+    say(f"written to {place}: report.md, report.json, report.csv, the results of every sequence, {plots}")

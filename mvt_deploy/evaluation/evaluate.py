@@ -30,7 +30,7 @@ def describe(model: Model) -> dict[str, Any]:
         "label": model.label,
         "checkpoint": checkpoint.sha256,
         "backend": model.backend,
-        "precision": model.precision,
+        "precision": model.precision or "fp32",
         "provider": model.provider,
         "fusion": model.fusion,
     }
@@ -65,7 +65,7 @@ def evaluate(
         engine: where the tracking is done.
         progress: told what has been done.
         against: folders of other runs on the same dataset to compare with.
-        plots: False leaves the plots out (they need matplotlib).
+        plots: False leaves the plots out (they need matplotlib); they are written last.
 
     Raises:
         UserError: tracking failed, or a folder holds something else.
@@ -89,12 +89,12 @@ def evaluate(
         tracker,
         {label: compare(scores, their) for label, their in theirs.items()},
     )
+    write_reports(report, output)
     write_submission(dataset, folder)
     if report.labelled:
         write_sheet(dataset, folder, scores)
         if plots:
             write_plots({report.label: scores, **theirs}, dataset.name, output, report.derived)
-    write_reports(report, output)
     return report
 
 

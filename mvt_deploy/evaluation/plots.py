@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,11 @@ _CURVES = {
         "at 0.2",
     ),
 }
+
+
+def can_plot() -> bool:
+    """Whether matplotlib is installed."""
+    return find_spec("matplotlib") is not None
 
 
 def write_plots(runs: Mapping[str, list[Score]], title: str, folder: Path, derived: bool = False) -> list[Path]:

@@ -45,24 +45,39 @@ class Model:
     Args:
         bundle: the bundle's folder.
         backend: a name :func:`mvt_deploy.load` knows; without fusion always ``torch``.
-        precision: of the graphs.
-        provider: of ONNX Runtime, None for its default.
+        precision: of the graphs; None leaves it open, which is fp32 except with the provider ``auto``.
+        provider: of ONNX Runtime; ``auto`` chooses among runtimes by their speed, see :meth:`settled`.
         fusion: False is the paper's ablation: tokens of template and search region attend only within themselves.
         threads: CPU threads of the network, None for the runtime's choice.
     """
 
     bundle: Path
     backend: str = "ort"
-    precision: str = "fp32"
-    provider: str | None = None
+    precision: str | None = None
+    provider: str = "cpu"
     fusion: bool = True
     threads: int | None = None
 
     @property
     def label(self) -> str:
         """A short name for tables and folders."""
-        parts = [self.bundle.name, self.backend, self.precision, self.provider, None if self.fusion else "no-fusion"]
+        provider = "" if self.provider == "cpu" else self.provider
+        fusion = "" if self.fusion else "no-fusion"
+        parts = [self.bundle.name, self.backend, provider, self.precision or "fp32", fusion]
         return "-".join(part for part in parts if part)
+
+    def settled(self) -> Model:
+        """The same with nothing left to chance: what ``auto`` chooses here and now, so that every process runs that.
+
+        Raises:
+            UserError: the bundle cannot be opened.
+        """
+        if self.provider != "auto":
+            return replace(self, precision=self.precision or "fp32")
+        opened = load(self.bundle, self.backend, provider=self.provider, precision=self.precision, threads=self.threads)
+        backend, provider, precision = opened.label.split()
+        opened.close()
+        return replace(self, backend=backend, provider=provider, precision=precision)
 
     def shared(self, jobs: int | None) -> Model:
         """The same with this machine's cores divided among ``jobs`` processes, unless threads were given.
@@ -81,10 +96,11 @@ class Model:
             UserError: the bundle, the backend or the combination is not available.
         """
         if self.fusion:
-            provider: dict[str, Any] = {} if self.provider is None else {"provider": self.provider}
-            backend = load(self.bundle, self.backend, precision=self.precision, threads=self.threads, **provider)
+            backend = load(
+                self.bundle, self.backend, provider=self.provider, precision=self.precision, threads=self.threads
+            )
             return Tracker(backend, lost=None)
-        if (self.backend, self.precision) != ("torch", "fp32") or self.provider is not None:
+        if (self.backend, self.provider, self.precision or "fp32") != ("torch", "cpu", "fp32"):
             raise UserError("--no-fusion changes the network, which only the torch backend in fp32 can run: use those.")
         try:
             from ..backends.torch import TorchBackend

@@ -57,6 +57,7 @@ def test_eval_prints_figures_and_compares_backends(bundle: Path, tmp_path: Path)
     assert np.loadtxt(tmp_path / "ort" / "results" / "square.txt", delimiter=",").shape == (6, 4)
 
 
+@pytest.mark.slow
 def test_no_fusion_runs_another_network(bundle: Path, tmp_path: Path) -> None:
     data = clip(tmp_path / "square", 4)
     figures = []

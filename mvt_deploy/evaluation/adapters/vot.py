@@ -21,7 +21,7 @@ class VotTracker:
 
     multiobject = False
 
-    def __init__(self, bundle: str, backend: str = "ort", precision: str = "fp32") -> None:
+    def __init__(self, bundle: str, backend: str = "ort", precision: str | None = None) -> None:
         self._tracker = Model(Path(bundle), backend, precision)()
 
     def init(self, frame: str, new: tuple[Any, dict[str, str]]) -> tuple[float, float, float, float]:
