@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
 import pytest
 
-SHARED = Path(os.environ.get("MVT_DEPLOY_SHARED", Path(__file__).parent.parent.parent / "shared"))
+ROOT = Path(__file__).parent.parent
+SHARED = Path(os.environ.get("MVT_DEPLOY_SHARED", ROOT.parent / "shared"))
 
 
 @pytest.fixture(scope="session")
@@ -19,10 +21,18 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle of the default checkpoint with fp32 and fp16 graphs, exported once per session."""
+def bundle(pytestconfig: pytest.Config) -> Path:
+    """A bundle of the default checkpoint with fp32 and fp16 graphs; kept between runs while what makes it is the same."""
+    pytest.importorskip("torch")
+    from mvt_deploy.assets import asset
+    from mvt_deploy.bundle import exists
     from mvt_deploy.export import export_bundle
 
-    folder = tmp_path_factory.mktemp("bundle") / "mvt"
-    export_bundle(None, folder, fp16=True)
-    return folder
+    digest = hashlib.sha256(asset("mvt.safetensors").read_bytes())
+    for folder in ("network", "export", "."):
+        for path in sorted((ROOT / "mvt_deploy" / folder).glob("*.py")):
+            digest.update(path.read_bytes())
+    place = Path(pytestconfig.cache.mkdir("bundles")) / digest.hexdigest()[:16] / "mvt"  # type: ignore[union-attr]
+    if not exists(place):
+        export_bundle(None, place, fp16=True)
+    return place
