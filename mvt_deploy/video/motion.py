@@ -74,32 +74,18 @@ def _registered(pictures: Sequence[GreyImage]) -> list[tuple[GreyImage, FloatIma
 
 
 def _camera_motion(before: GreyImage, after: GreyImage) -> FloatImage:
-    """The shift, turn and zoom (3x3) that most corners follow to the next picture; the identity if they are too few."""
-    camera = np.eye(3, dtype=np.float32)
-    corners = _spread_corners(before)
-    if len(corners) < 12:
-        return camera
+    """The homography that most corners follow from one picture to the next; the identity where there are too few."""
+    still = np.eye(3, dtype=np.float32)
+    corners = cv2.goodFeaturesToTrack(before, maxCorners=400, qualityLevel=0.005, minDistance=7)
+    if corners is None or len(corners) < 12:
+        return still
     moved, found, _ = cv2.calcOpticalFlowPyrLK(before, after, corners, corners.copy())
     good = found.ravel() == 1
-    if good.sum() >= 12:
-        cv2.setRNGSeed(0)
-        motion, _ = cv2.estimateAffinePartial2D(corners[good], moved[good], None, cv2.RANSAC, 1.0)
-        if motion is not None:
-            camera[:2] = motion
-    return camera
-
-
-def _spread_corners(picture: GreyImage) -> FloatImage:
-    """Corners ``[n, 1, 2]``, as many from each cell of a grid, so that no textured object outvotes the background."""
-    height, width = picture.shape
-    found = [np.empty((0, 1, 2), np.float32)]
-    for top in range(0, height, height // 4):
-        for left in range(0, width, width // 6):
-            cell = np.ascontiguousarray(picture[top : top + height // 4, left : left + width // 6])
-            corners = cv2.goodFeaturesToTrack(cell, maxCorners=12, qualityLevel=0.02, minDistance=5)
-            if corners is not None:
-                found.append(np.asarray(corners, np.float32) + np.array([left, top], np.float32))
-    return np.concatenate(found)
+    if good.sum() < 12:
+        return still
+    cv2.setRNGSeed(0)
+    motion, _ = cv2.findHomography(corners[good], moved[good], cv2.RANSAC, 1.5)
+    return still if motion is None else np.asarray(motion, np.float32)
 
 
 def _own_motion(reference: GreyImage, picture: GreyImage, camera: FloatImage) -> FloatImage:
