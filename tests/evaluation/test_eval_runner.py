@@ -229,3 +229,12 @@ def test_a_models_label_and_threads(tmp_path: Path) -> None:
     assert default_output(dataset, model) == Path("runs/LaSOT-test-1-of-280-sequences-mvt-torch-fp32-no-fusion")
     with pytest.raises(UserError, match="only the torch backend in fp32"):
         Model(Path("m"), "ort", fusion=False)()
+
+
+@pytest.mark.slow
+def test_an_automatic_choice_is_settled_once(bundle: Path) -> None:
+    settled = Model(bundle, provider="auto", threads=1).settled()
+    assert settled.provider != "auto"
+    assert settled.precision in ("fp32", "bf16")
+    assert settled().model.label == f"{settled.backend} {settled.provider} {settled.precision}"
+    assert Model(bundle).settled() == Model(bundle, precision="fp32")

@@ -1,0 +1,165 @@
+"""Make ``benchmarks/accuracy.md``: the default checkpoint on a folder of clips, with every backend and precision.
+
+python benchmarks/accuracy.py CLIPS [--model DIR] [--runs DIR] [--jobs N]
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from pathlib import Path
+from typing import Annotated
+
+import numpy
+import typer
+
+from mvt_deploy.bundle import DEFAULT, open_bundle
+from mvt_deploy.cli.options import ensure_model, say
+from mvt_deploy.errors import UserError
+from mvt_deploy.evaluation.compare import compare
+from mvt_deploy.evaluation.datasets import open_dataset
+from mvt_deploy.evaluation.evaluate import describe, evaluate
+from mvt_deploy.evaluation.metrics import METRICS, figures
+from mvt_deploy.evaluation.parallel import engine
+from mvt_deploy.evaluation.progress import Bars
+from mvt_deploy.evaluation.report import Report, text
+from mvt_deploy.evaluation.results import write_whole
+from mvt_deploy.evaluation.runner import Model
+from mvt_deploy.evaluation.sequence import Dataset
+from mvt_deploy.version import __version__
+
+HERE = Path(__file__).parent
+RUNS = (  # the first one is what the others are compared with
+    ("torch", "cpu", "fp32", True),
+    ("ort", "cpu", "fp32", True),
+    ("ort", "cpu", "fp16", True),
+    ("openvino", "cpu", "fp32", True),
+    ("openvino", "cpu", "bf16", True),
+    ("ort", "openvino", "fp32", True),
+    ("ort", "openvino", "bf16", True),
+    ("torch", "cpu", "fp32", False),
+)
+SHOWN = tuple(key for key in METRICS if key not in ("precision_area_50", "fps_mean", "fps_total"))  # speed: see bench
+
+PAPER = """\
+## The published weights (the authors' figure, not ours)
+
+Their checkpoint is not available here, so nothing of it was measured: AO **0.633** on the GOT-10k test split, as the
+authors give it in their repository (github.com/goutamyg/MVT, `lib/tutorial/MVT_ONNX_TRT_Tutorial.md`). Their success
+rates, TrackingNet figures, the ablation without fusion and the failure rates by attribute are in the paper (Gopal and
+Amer, *Mobile Vision Transformer-based Visual Object Tracking*, BMVC 2023, arXiv 2309.05829).
+
+The two sets of figures are not on the same data: the clips above are few, short and not the GOT-10k test split, whose
+ground truth only its server has. With the dataset at hand, `mvt-deploy eval GOT-10k --split test` writes the archive to
+upload, and `--no-fusion` runs the ablation.
+"""
+
+
+def name(model: Model) -> str:
+    """What a row is called."""
+    runtime = model.backend if model.provider == "cpu" else f"{model.backend} ({model.provider})"
+    return f"{runtime} {model.precision}" + ("" if model.fusion else ", without fusion")
+
+
+def measure(dataset: Dataset, bundle: Path, runs: Path, jobs: int) -> tuple[dict[str, Report], dict[str, str]]:
+    """Reports by row, and why the others are not available here."""
+    reports: dict[str, Report] = {}
+    refused: dict[str, str] = {}
+    for backend, provider, precision, fusion in RUNS:
+        model = Model(bundle, backend, precision, provider, fusion)
+        say(name(model))
+        try:
+            with Bars() as bars:
+                reports[name(model)] = evaluate(
+                    dataset,
+                    model.shared(jobs),
+                    describe(model),
+                    runs / model.label,
+                    engine=engine(jobs),
+                    progress=bars,
+                    plots=False,
+                )
+        except UserError as error:
+            refused[name(model)] = str(error)
+    return reports, refused
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """Markdown."""
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows])
+
+
+def page(dataset: Dataset, bundle: Path, reports: dict[str, Report], refused: dict[str, str]) -> str:
+    """The whole document."""
+    checkpoint = open_bundle(bundle).manifest.checkpoint
+    reference, first = next(iter(reports.items()))
+    frames = sum(len(s.frames) for s in dataset.sequences)
+    overall = [[row, *(text(k, r.figures()[k]) for k in SHOWN)] for row, r in reports.items()]
+    against = []
+    for row, report in reports.items():
+        if row != reference:
+            found = {d.metric: d for d in compare(report.scores, first.scores)}
+            cells = [
+                f"{found[k].difference:+.4f} ({found[k].low:+.4f} … {found[k].high:+.4f})"
+                for k in ("ao", "success_auc")
+            ]
+            against.append([row, *cells, found["ao"].verdict])
+    clips = [
+        [s.name, str(s.frames), *(text("ao", figures([r.scores[i]])["ao"]) for r in reports.values())]
+        for i, s in enumerate(first.scores)
+    ]
+    parts = [
+        "# Accuracy",
+        f"Made by `benchmarks/accuracy.py` with mvt-deploy {__version__}, NumPy {numpy.__version__}, Python "
+        f"{platform.python_version()} on {platform.machine()}. Checkpoint `{checkpoint.source}` (sha256 "
+        f"`{checkpoint.sha256[:16]}…`, {checkpoint.parameters:,} parameters) on {len(dataset.sequences)} clips, "
+        f"{frames} frames, that it was never trained on; one pass from the first frame, as published, no lost policy.",
+        "## All clips",
+        table(["", *(METRICS[k] for k in SHOWN)], overall),
+        first_sentence(first),
+        f"## Against {reference}",
+        "Difference and 95 % interval, paired bootstrap over clips.",
+        table(["", METRICS["ao"], METRICS["success_auc"], "AO"], against),
+        "## AO by clip",
+        table(["clip", "frames", *reports], clips),
+    ]
+    if refused:
+        parts += ["## Not available where this was made", "\n".join(f"- {row}: {why}" for row, why in refused.items())]
+    return "\n\n".join([*parts, PAPER])
+
+
+def first_sentence(report: Report) -> str:
+    """What the figures mean, in the words of every report."""
+    from mvt_deploy.evaluation.report import DEFINITIONS
+
+    return DEFINITIONS.split(" Speed counts")[0]
+
+
+def main(
+    clips: Annotated[Path, typer.Argument(help="A folder of clips, or a benchmark with public ground truth.")],
+    model: Annotated[Path, typer.Option("--model", help="The bundle, with fp16 graphs.")] = DEFAULT,
+    runs: Annotated[Path, typer.Option("--runs", help="Where results go; finished ones are used again.")] = Path(
+        "runs/accuracy"
+    ),
+    jobs: Annotated[int, typer.Option("--jobs", help="Clips tracked at once.")] = 1,
+) -> None:
+    """Measure every backend and precision on the clips and write benchmarks/accuracy.md and results/accuracy.json."""
+    ensure_model(model)
+    dataset = open_dataset(clips)
+    checkpoint = open_bundle(model).manifest.checkpoint.sha256
+    reports, refused = measure(dataset, model, runs / checkpoint[:12], jobs)
+    write_whole(HERE / "accuracy.md", page(dataset, model, reports, refused))
+    content = {
+        "checkpoint": checkpoint,
+        "clips": [s.name for s in dataset.sequences],
+        "runs": {
+            row: {"figures": {k: r.figures()[k] for k in SHOWN}, "ao": {s.name: figures([s])["ao"] for s in r.scores}}
+            for row, r in reports.items()
+        },
+        "not_available": refused,
+    }
+    write_whole(HERE / "results" / "accuracy.json", json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)
