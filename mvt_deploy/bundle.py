@@ -25,6 +25,8 @@ FORMAT = 1
 """Version of the manifest's format; a reader refuses newer ones."""
 MANIFEST = "manifest.json"
 CHECKPOINT = "checkpoint.safetensors"
+ENGINES = "engines"
+"""Subfolder of the engines built from the graphs, each for one kind of machine."""
 DEFAULT = Path("models/mvt")
 """Where bundles are written and looked for unless told otherwise."""
 
@@ -107,8 +109,12 @@ class Manifest:
     tools: dict[str, str] = field(default_factory=dict)
 
 
-def _parse(kind: Any, value: Any, where: str) -> Any:
-    """``value`` of parsed JSON as the annotated type ``kind``; unknown keys of objects are ignored."""
+def parse(kind: Any, value: Any, where: str) -> Any:
+    """``value`` of parsed JSON as the annotated type ``kind`` (dataclasses too); unknown keys of objects are ignored.
+
+    Raises:
+        ValueError: a value is missing or of another type; the message says where.
+    """
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         if not isinstance(value, dict):
@@ -117,17 +123,19 @@ def _parse(kind: Any, value: Any, where: str) -> Any:
         made = {}
         for f in dataclasses.fields(kind):
             if f.name in value:
-                made[f.name] = _parse(hints[f.name], value[f.name], f"{where}.{f.name}")
+                made[f.name] = parse(hints[f.name], value[f.name], f"{where}.{f.name}")
             elif f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
                 raise ValueError(f"{where}.{f.name} is missing")
         return kind(**made)
     if origin is list and isinstance(value, list):
-        return [_parse(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(value)]
+        return [parse(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(value)]
     if origin is dict and isinstance(value, dict):
-        return {str(k): _parse(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
+        return {str(k): parse(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
     if origin in (typing.Union, types.UnionType):
         if any(type(value) is a for a in arguments):
             return value
+        if isinstance(value, dict) and (nested := next((a for a in arguments if dataclasses.is_dataclass(a)), None)):
+            return parse(nested, value, where)
     elif kind is float and type(value) in (int, float):
         return float(value)
     elif type(value) is kind:
@@ -154,6 +162,11 @@ class Bundle:
 
     folder: Path
     manifest: Manifest
+
+    @property
+    def engines(self) -> Path:
+        """The folder of the engines built from the bundle's graphs; it may not exist yet."""
+        return self.folder / ENGINES
 
     def graph(self, role: str, precision: str = "fp32", targets: tuple[str, ...] = ("portable",)) -> GraphInfo:
         """The graph for a role (``template`` or ``search``), at a precision, for the first target that has one.
@@ -238,7 +251,7 @@ def open_bundle(folder: str | os.PathLike[str]) -> Bundle:
             f"{path} has format {version}, this mvt-deploy reads up to {FORMAT}: update it (pip install -U mvt-deploy)."
         )
     try:
-        manifest: Manifest = _parse(Manifest, content, "manifest")
+        manifest: Manifest = parse(Manifest, content, "manifest")
     except (ValueError, TypeError) as error:
         raise BundleError(f"{path} is damaged ({error}): export the bundle again.") from error
     if outside := [f for f in (manifest.checkpoint.file, *(g.file for g in manifest.graphs)) if not _plain_name(f)]:
