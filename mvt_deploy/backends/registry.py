@@ -10,9 +10,10 @@ from ..bundle import DEFAULT, Bundle, open_bundle
 from ..errors import BackendError, MissingExtra
 from .base import Backend
 
-NAMES = ("ort", "openvino", "torch")
+NAMES = ("ort", "openvino", "trt", "torch")
 PROVIDERS = ("cpu", "openvino", "cuda", "auto")
-PRECISIONS = ("fp32", "fp16", "bf16")
+DEVICES = ("cpu", "cuda")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
 log = logging.getLogger("mvt_deploy")
 
@@ -24,24 +25,31 @@ def load(
     provider: str = "cpu",
     precision: str | None = None,
     threads: int | None = None,
+    device: str = "cpu",
 ) -> Backend:
     """Open a bundle with a backend.
 
     Args:
         model: the bundle's folder.
-        backend: ``"ort"`` (ONNX Runtime), ``"openvino"`` (OpenVINO itself) or ``"torch"`` (the reference).
+        backend: ``"ort"`` (ONNX Runtime), ``"openvino"`` (OpenVINO itself), ``"trt"`` (the engines ``mvt-deploy build``
+            made) or ``"torch"`` (the reference).
         provider: of the ort backend: ``"cpu"``, ``"openvino"``, ``"cuda"``, or ``"auto"`` for the fastest runtime whose
             answers agree with the CPU's (what it chose is logged at level INFO and stands in the backend's ``label``).
-        precision: ``"fp32"`` (the default), ``"fp16"`` or ``"bf16"`` (OpenVINO); with ``provider="auto"`` the default
-            leaves the choice open.
+        precision: ``"fp32"`` (the default), ``"fp16"``, ``"bf16"`` (OpenVINO, PyTorch on a GPU) or ``"int8"``; with
+            ``provider="auto"`` the default leaves the choice open, with ``"trt"`` it is the best engine built.
         threads: CPU threads; None lets the runtime choose.
+        device: of the torch backend: ``"cpu"`` or ``"cuda"``.
 
     Raises:
         BundleError: no bundle there, or it is damaged.
         BackendError: unknown names, a provider that is not available here, or a runtime that refuses the graphs.
         MissingExtra: the backend's packages are not installed.
     """
-    for what, name, names in (("backend", backend, NAMES), ("provider", provider, PROVIDERS)):
+    for what, name, names in (
+        ("backend", backend, NAMES),
+        ("provider", provider, PROVIDERS),
+        ("device", device, DEVICES),
+    ):
         if name not in names:
             raise BackendError(f"there is no {what} '{name}': choose one of {', '.join(names)}.")
     if precision is not None and precision not in PRECISIONS:
@@ -50,7 +58,15 @@ def load(
         raise BackendError(f"--threads is a number of CPU threads, at least 1, not {threads}.")
     if provider != "cpu" and backend != "ort":
         raise BackendError(f"--provider belongs to the ort backend: leave it out with --backend {backend}.")
+    if device != "cpu" and backend != "torch":
+        raise BackendError(f"--device belongs to the torch backend: leave it out with --backend {backend}.")
     bundle = open_bundle(model)
+    if backend == "trt":
+        from .tensorrt import TensorRtBackend
+
+        return TensorRtBackend(bundle, precision)
+    if backend == "torch" and device == "cuda":
+        return _torch_cuda(bundle, precision or "fp32")
     if provider == "auto":
         return _auto(bundle, precision, threads)
     return _open(bundle, backend, provider, precision or "fp32", threads)
@@ -75,6 +91,14 @@ def _open(bundle: Bundle, backend: str, provider: str, precision: str, threads: 
     from .ort import OrtBackend
 
     return OrtBackend(bundle, provider, precision, threads)
+
+
+def _torch_cuda(bundle: Bundle, precision: str) -> Backend:
+    try:
+        from .torch_cuda import TorchCudaBackend
+    except ImportError as error:
+        raise MissingExtra("the torch backend", "export", error.name or "torch") from error
+    return TorchCudaBackend(bundle.checkpoint(), precision)
 
 
 def _auto(bundle: Bundle, precision: str | None, threads: int | None) -> Backend:

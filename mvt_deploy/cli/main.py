@@ -9,10 +9,12 @@ from rich.console import Console
 
 from ..errors import UserError
 from .bench import bench
+from .build import build
 from .demo import demo
 from .doctor import doctor
 from .eval import eval
 from .export import export
+from .package import package
 from .track import track
 
 app = typer.Typer(
@@ -24,9 +26,11 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("export")(export)
+app.command("build")(build)
 app.command("track")(track)
 app.command("bench")(bench)
 app.command("demo")(demo)
+app.command("package")(package)
 app.command("doctor")(doctor)
 app.command("eval")(eval)
 

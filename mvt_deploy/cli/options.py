@@ -16,7 +16,7 @@ Model = Annotated[
     Path, typer.Option("--model", help="The bundle's folder; the default one is exported once if it is not there.")
 ]
 BackendName = Annotated[
-    str, typer.Option("--backend", help="ort (ONNX Runtime), openvino (OpenVINO itself) or torch (the reference).")
+    str, typer.Option("--backend", help="ort (ONNX Runtime), openvino (OpenVINO itself), trt (TensorRT) or torch.")
 ]
 Provider = Annotated[
     str, typer.Option("--provider", help="Of ort: cpu, openvino, cuda, or auto (the fastest that agrees with cpu).")
@@ -24,6 +24,7 @@ Provider = Annotated[
 Precision = Annotated[
     str | None, typer.Option("--precision", help="fp32 (default), fp16 where the bundle holds it, or bf16 (OpenVINO).")
 ]
+Device = Annotated[str, typer.Option("--device", help="Of torch: cpu (the reference) or cuda (fp16 and bf16 too).")]
 Threads = Annotated[
     int | None, typer.Option("--threads", help="CPU threads of the network; default: the runtime's choice.")
 ]
@@ -38,11 +39,16 @@ def ensure_model(model: Path) -> None:
 
 
 def open_model(
-    model: Path, backend: str, provider: str = "cpu", precision: str | None = None, threads: int | None = None
+    model: Path,
+    backend: str,
+    provider: str = "cpu",
+    precision: str | None = None,
+    threads: int | None = None,
+    device: str = "cpu",
 ) -> Backend:
     """Open a bundle; the default place is filled with the default checkpoint first if it is empty."""
     ensure_model(model)
-    opened = load(model, backend, provider=provider, precision=precision, threads=threads)
+    opened = load(model, backend, provider=provider, precision=precision, threads=threads, device=device)
     if provider == "auto":
         say(f"fastest here: {opened.label}")
     return opened

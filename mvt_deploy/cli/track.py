@@ -9,7 +9,7 @@ import typer
 
 from .. import bundle
 from ..tracker import LostPolicy, Tracker
-from .options import BackendName, Model, Precision, Provider, Threads, open_model, say
+from .options import BackendName, Device, Model, Precision, Provider, Threads, open_model, say
 
 _DEFAULTS = LostPolicy()
 
@@ -21,6 +21,7 @@ def track(
     provider: Provider = "cpu",
     precision: Precision = None,
     threads: Threads = None,
+    device: Device = "cpu",
     init_box: Annotated[
         list[str] | None, typer.Option("--init-box", help="x,y,w,h in pixels of the first frame (repeatable).")
     ] = None,
@@ -48,7 +49,7 @@ def track(
     opened = open_source(source)
     targets = choose_targets(opened, init_box or [], select)
     say(f"target: {targets.how}")
-    tracker = Tracker(open_model(model, backend, provider, precision, threads), lost=policy)
+    tracker = Tracker(open_model(model, backend, provider, precision, threads, device), lost=policy)
     video = None if no_video else output or Path(f"{opened.name}.tracked.mp4")
     summary = track_source(opened, targets, tracker, Outputs(video, results, json, show))
     for line in summary.lines():
