@@ -8,6 +8,14 @@ tracker.init(frame, (x, y, w, h))        # BGR uint8 frame; box in pixels
 track = tracker.update(next_frame)       # Track(box, score, state)
 """
 
+try:
+    import cv2 as _cv2  # noqa: F401
+except ImportError as error:  # its wheel needs libraries of a desktop, which small containers lack
+    raise ImportError(
+        f"OpenCV cannot be loaded here ({error}): on Debian or Ubuntu, apt-get install libgl1 libglib2.0-0; "
+        "or, without windows, pip uninstall opencv-python && pip install opencv-python-headless."
+    ) from error
+
 from .backends.registry import load
 from .errors import UserError
 from .geometry import Box
