@@ -56,3 +56,7 @@ class BackendError(UserError):
 
 class NonFiniteError(BackendError):
     """The network returned a value that is not finite; it never becomes a box."""
+
+
+class TrainingError(UserError):
+    """A training run cannot start or go on: a setting, the data, or what a folder already holds."""

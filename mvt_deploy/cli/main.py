@@ -16,6 +16,7 @@ from .eval import eval
 from .export import export
 from .package import package
 from .track import track
+from .train import train
 
 app = typer.Typer(
     name="mvt-deploy",
@@ -33,6 +34,7 @@ app.command("demo")(demo)
 app.command("package")(package)
 app.command("doctor")(doctor)
 app.command("eval")(eval)
+app.command("train")(train)
 
 
 def run() -> None:

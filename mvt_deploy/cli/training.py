@@ -1,0 +1,60 @@
+"""What ``mvt-deploy train`` needs around the library call: options into a configuration, and a progress bar."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from ..errors import TrainingError
+from ..training import Report, TrainConfig, from_json, small_budget, train
+
+
+def configure(
+    path: Path | None, minutes: float | None, hold_out: tuple[str, ...], options: Mapping[str, float | int | None]
+) -> TrainConfig:
+    """The configuration that the options describe: a file's, the preset for a budget, or the published recipe.
+
+    Raises:
+        TrainingError: the file cannot be read, or a value cannot be.
+    """
+    changes = {name: value for name, value in options.items() if value is not None}
+    if path is not None:
+        try:
+            config = from_json(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise TrainingError(f"the configuration {path} cannot be read ({error.strerror}).") from error
+        changes |= {} if minutes is None else {"minutes": minutes}
+    else:
+        config = TrainConfig() if minutes is None else small_budget(minutes)
+    return dataclasses.replace(config, hold_out=hold_out or config.hold_out, **changes)  # type: ignore[arg-type]
+
+
+def follow(data: Path, output: Path, config: TrainConfig | None, start: Path | None, device: str, resume: bool) -> Path:
+    """Train with a progress bar on stderr; the path of the weights."""
+    columns = (BarColumn(), TextColumn("{task.percentage:5.1f} %  {task.description}"))
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("reading data", total=1.0)
+
+        def show(report: Report) -> None:
+            bar.update(task, completed=report.done, description=_describe(report))
+
+        return train(data, output, config, start, device, resume, show)
+
+
+def _describe(report: Report) -> str:
+    left = "" if report.seconds_left is None else f"  {_duration(report.seconds_left)} left"
+    means = report.means
+    return (
+        f"step {report.step}  loss {means['total']:.3f}  IoU {means['iou']:.3f}  hit {means['hit']:.2f}  "
+        f"{report.search_size} px  {report.rate:.1f} pairs/s{left}"
+    )
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,278 @@
+"""The run itself: batches in, optimiser steps, averaged weights out; stopped anywhere, it goes on exactly there."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import TrainingError
+from ..network import MVT, load_checkpoint
+from ..network.inference import prepare
+from .allocator import keep_large_blocks
+from .config import TrainConfig, from_json
+from .discover import TrainingData, discover
+from .ema import Ema
+from .init import initialise
+from .losses import Losses, tracking_loss
+from .sampler import batches
+from .schedule import Clock, learning_rate, progress, stage_at
+from .state import BEST, LATEST, RunFolder
+from .validate import validate
+
+_LOG_STEPS = 20
+_PATIENCE = 20  # steps in a row without a finite gradient before a run gives up
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Where a run stands after a step: means of the loss and its terms since the last report.
+
+    ``done`` is 0..1; ``rate`` pairs per second of computing time; ``seconds_left`` is None before it can be told.
+    """
+
+    step: int
+    pairs: int
+    done: float
+    lr: float
+    search_size: int
+    rate: float
+    seconds_left: float | None
+    means: dict[str, float]
+
+
+Listener = Callable[[Report], None]
+
+
+def train(
+    data: Path,
+    output: Path,
+    config: TrainConfig | None = None,
+    start: Path | None = None,
+    device: str = "auto",
+    resume: bool = False,
+    listener: Listener | None = None,
+) -> Path:
+    """Train, or go on with a run.
+
+    A run with a number of epochs that was stopped and resumed ends with the same weights as one that was not (on one
+    machine and device). With a budget of minutes the same holds for data, weights and optimiser, while the learning
+    rate follows the clock.
+
+    Args:
+        data: folder of training data (see :func:`mvt_deploy.training.discover.discover`).
+        output: the run's folder.
+        config: the published recipe if None; a resumed run has its own.
+        start: checkpoint to start from; random weights if None.
+        device: ``cpu``, ``cuda``, ``cuda:1`` …, or ``auto``: a CUDA GPU where there is one.
+        resume: go on with the run in ``output``.
+        listener: told after every step.
+
+    Returns:
+        The path of the averaged weights; of the best ones where clips were held back.
+
+    Raises:
+        TrainingError: the data, the folder, the device or the configuration cannot be used, or training diverged.
+        CheckpointError: ``start`` cannot be read.
+    """
+    run = RunFolder(output)
+    if resume:
+        config = from_json(run.read_config())
+    config = config or TrainConfig()
+    where = _device(device)
+    found = discover(data, config.hold_out)
+    trainer = Trainer(config, found, run, where, start)
+    if resume:
+        trainer.resume()
+    else:
+        run.create(config.to_json())
+    trainer.run_to_end(listener or (lambda _report: None))
+    return output / (BEST if found.held_back else LATEST)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise TrainingError(f"the device '{name}' is unknown: give cpu, cuda or cuda:N.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise TrainingError("PyTorch finds no CUDA GPU here: install its CUDA build, or train with --device cpu.")
+    return device
+
+
+class Trainer:
+    """A run in memory: network, optimiser, average, and how far they are."""
+
+    def __init__(
+        self, config: TrainConfig, data: TrainingData, run: RunFolder, device: torch.device, start: Path | None
+    ) -> None:
+        self.config, self.data, self.run, self.device = config, data, run, device
+        if device.type == "cpu":
+            keep_large_blocks()
+        torch.manual_seed(config.seed)
+        model = load_checkpoint(start) if start else initialise(MVT(), config.seed)
+        layout = torch.channels_last if config.channels_last else torch.contiguous_format
+        self.model = model.to(device, memory_format=layout).train()  # type: ignore[call-overload]
+        self.ema = Ema(self.model, config.ema)
+        factor = config.backbone_factor if start else 1.0
+        self.optimiser = torch.optim.AdamW(parameter_groups(self.model, config, factor), lr=config.lr)
+        self.forward: nn.Module = torch.compile(self.model) if config.compile else self.model  # type: ignore[assignment]
+        self.step, self.clock, self.best = 0, Clock(), -math.inf
+        self._saved_at, self._skipped = 0.0, 0
+
+    def resume(self) -> None:
+        """Take up the folder's last state."""
+        state = self.run.load_state()
+        if state is None:
+            return
+        self.model.load_state_dict(state["model"])
+        self.ema.model.load_state_dict(state["ema"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step, self.best = state["step"], state["best"]
+        self.clock = Clock(state["elapsed"])
+        self._saved_at = self.clock.elapsed
+        torch.set_rng_state(state["rng"])
+        if self.device.type == "cuda" and state["rng_cuda"] is not None:
+            torch.cuda.set_rng_state(state["rng_cuda"], self.device)
+        self.run.rewind_log(self.step)
+
+    def save(self) -> None:
+        """Validate, then write weights and state."""
+        self.run.save_weights(self.ema.model)
+        if self.data.held_back:
+            self._validate()
+        cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
+        self.run.save_state(
+            {
+                "model": self.model.state_dict(),
+                "ema": self.ema.model.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "step": self.step,
+                "elapsed": self.clock.elapsed,
+                "best": self.best,
+                "rng": torch.get_rng_state(),
+                "rng_cuda": cuda,
+            }
+        )
+        self._saved_at = self.clock.elapsed
+
+    def _validate(self) -> None:
+        held = validate(self.ema.model, self.data.held_back)
+        self.run.log({"step": self.step, "held_back": dataclasses.asdict(held)})
+        figure = (held.mean_windows + held.mean_chained) / 2
+        if figure > self.best:
+            self.best = figure
+            self.run.save_weights(self.ema.model, BEST)
+
+    @property
+    def done(self) -> float:
+        """Share of the run that is done."""
+        return progress(self.config, self.step, self.clock.elapsed)
+
+    def run_to_end(self, listener: Listener) -> None:
+        """Step until the schedule ends; save every few minutes and at the end."""
+        pairs = self.step * self.config.batch
+        stream = batches(self.data, self.config, pairs, pin=self.device.type == "cuda")
+        sums: dict[str, float] = {}
+        since, began = 0, self.clock.elapsed
+        first_done, first_elapsed = self.done, self.clock.elapsed
+        while self.done < 1:
+            before = time.monotonic()
+            lr, size, figures = self._one_step(stream)
+            self.clock.add(time.monotonic() - before)
+            since += 1
+            for name, value in figures.items():
+                sums[name] = sums.get(name, 0.0) + value
+            rate = since * self.config.batch / max(self.clock.elapsed - began, 1e-9)
+            advanced, spent = self.done - first_done, self.clock.elapsed - first_elapsed
+            left = spent / advanced * (1 - self.done) if advanced > 0 else None
+            means = {name: value / since for name, value in sums.items()}
+            report = Report(self.step, self.step * self.config.batch, self.done, lr, size, rate, left, means)
+            listener(report)
+            if self.step % _LOG_STEPS == 0 or self.done >= 1:
+                self.run.log(_entry(report, self.clock.elapsed))
+                sums, since, began = {}, 0, self.clock.elapsed
+            if self.clock.elapsed - self._saved_at >= 60 * self.config.save_minutes:
+                self.save()
+        self.save()
+
+    def _one_step(self, stream: Iterator[tuple[Tensor, Tensor, Tensor]]) -> tuple[float, int, dict[str, float]]:
+        """One optimiser step over ``accumulate`` passes: learning rate, search size, and the step's figures."""
+        done = self.done
+        size = stage_at(self.config.stages, done).search_size
+        factor = learning_rate(self.config, self.step, done)
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["base_lr"] * factor
+        self.optimiser.zero_grad(set_to_none=True)
+        figures: dict[str, float] = {}
+        for _ in range(self.config.accumulate):
+            losses = self._pass(*next(stream), size)
+            (losses.total / self.config.accumulate).backward()
+            for name, value in losses._asdict().items():
+                figures[name] = figures.get(name, 0.0) + value.item() / self.config.accumulate
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        self._skipped = 0 if torch.isfinite(norm) else self._skipped + 1
+        if self._skipped == 0:
+            self.optimiser.step()
+        elif self._skipped >= _PATIENCE:
+            raise TrainingError(
+                f"the loss is not finite for {_PATIENCE} steps: start again with a lower learning rate (--lr)."
+            )
+        self.ema.update(self.model, self.step)
+        self.step += 1
+        return self.config.lr * factor, size, figures
+
+    def _pass(self, template: Tensor, search: Tensor, box: Tensor, size: int) -> Losses:
+        windows = self.config.windows
+        images = [
+            self._image(template, windows.template_size * size // windows.search_size),
+            self._image(search, size),
+        ]
+        with torch.autocast(self.device.type, torch.bfloat16) if self.config.bf16 else contextlib.nullcontext():
+            maps = self.forward(*images)
+        return tracking_loss(maps, box.to(self.device, non_blocking=True), self.config.loss)
+
+    def _image(self, crops: Tensor, size: int) -> Tensor:
+        """uint8 BGR crops as the network's float RGB, ``[b, 3, size, size]``, shrunk for a low-resolution stage."""
+        image = prepare(crops.to(self.device, non_blocking=True))
+        if image.shape[-1] != size:
+            image = F.interpolate(image, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
+        return image.contiguous(memory_format=torch.channels_last) if self.config.channels_last else image.contiguous()
+
+
+def parameter_groups(model: MVT, config: TrainConfig, backbone_factor: float) -> list[dict[str, Any]]:
+    """AdamW's groups: backbone and rest, each with weight decay on matrices and kernels and without on the rest."""
+    groups = []
+    for backbone in (True, False):
+        lr = config.lr * (backbone_factor if backbone else 1.0)
+        named = [p for name, p in model.named_parameters() if name.startswith("backbone.") == backbone]
+        for decayed in (True, False):
+            chosen = [p for p in named if (p.ndim > 1) == decayed]
+            decay = config.weight_decay if decayed else 0.0
+            groups.append({"params": chosen, "lr": lr, "base_lr": lr, "weight_decay": decay})
+    return groups
+
+
+def _entry(report: Report, elapsed: float) -> dict[str, Any]:
+    """A line of the log."""
+    return {
+        "step": report.step,
+        "pairs": report.pairs,
+        "done": round(report.done, 5),
+        "seconds": round(elapsed, 1),
+        "lr": report.lr,
+        "search_size": report.search_size,
+        "pairs_per_second": round(report.rate, 2),
+        **{name: round(value, 5) for name, value in report.means.items()},
+    }

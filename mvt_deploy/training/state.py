@@ -1,0 +1,98 @@
+"""A run's folder: configuration, log, weights, and the state from which it goes on exactly where it stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import TrainingError
+from ..network import MVT, save_checkpoint
+
+CONFIG, LOG, STATE, LATEST, BEST = "config.json", "log.jsonl", "state.pt", "mvt.safetensors", "best.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """``config.json``, ``log.jsonl``, ``state.pt`` (to resume), ``mvt.safetensors`` (the averaged weights), and with
+    held-back clips ``best.safetensors`` (those that did best on them)."""
+
+    path: Path
+
+    @property
+    def state(self) -> Path:
+        """The resumable state."""
+        return self.path / STATE
+
+    def create(self, config: str) -> None:
+        """Begin a run.
+
+        Raises:
+            TrainingError: the folder already holds one, or cannot be written.
+        """
+        if self.state.exists() or (self.path / CONFIG).exists():
+            raise TrainingError(
+                f"{self.path} already holds a run: add --resume to go on with it, or choose another --output."
+            )
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            (self.path / CONFIG).write_text(config, encoding="utf-8")
+        except OSError as error:
+            raise TrainingError(f"the run's folder {self.path} cannot be written ({error.strerror}).") from error
+
+    def read_config(self) -> str:
+        """The configuration of the run in the folder.
+
+        Raises:
+            TrainingError: there is none.
+        """
+        try:
+            return (self.path / CONFIG).read_text(encoding="utf-8")
+        except OSError as error:
+            raise TrainingError(f"{self.path} holds no run to resume: leave --resume out to start one.") from error
+
+    def log(self, entry: dict[str, Any]) -> None:
+        """Append a line to the JSON-lines log."""
+        with (self.path / LOG).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def rewind_log(self, step: int) -> None:
+        """Drop what was logged after ``step``: a resumed run does it again."""
+        path = self.path / LOG
+        if path.exists():
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+            path.write_text("".join(kept), encoding="utf-8")
+
+    def save_weights(self, model: MVT, name: str = LATEST) -> None:
+        """Write weights under the published key names."""
+        save_checkpoint(model, self.path / name)
+
+    def save_state(self, state: dict[str, Any]) -> None:
+        """Write the state, whole or not at all."""
+        handle, temporary = tempfile.mkstemp(dir=self.path, suffix=".part")
+        os.close(handle)
+        try:
+            torch.save(state, temporary)
+            os.replace(temporary, self.state)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+
+    def load_state(self) -> dict[str, Any] | None:
+        """The last state, or None if the run ended before the first one was written.
+
+        Raises:
+            TrainingError: it is damaged.
+        """
+        if not self.state.exists():
+            return None
+        try:
+            state: dict[str, Any] = torch.load(self.state, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises many kinds for a damaged file
+            raise TrainingError(f"{self.state} is damaged ({type(error).__name__}): start the run again.") from error
+        return state

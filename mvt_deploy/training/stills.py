@@ -1,0 +1,250 @@
+"""Pairs from photographs: an object pasted into two scenes, or two warped windows of one picture."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from .config import Windows
+from .images import Cache, Image
+from .photographs import Cutout, Photograph, box_outlines, cutouts
+from .views import (
+    Floats,
+    Pair,
+    Window,
+    draw_border,
+    extent,
+    linear_map,
+    log_normal,
+    render,
+    search_window,
+    template_window,
+)
+
+_IN_SCENE = 0.5  # of the picture's shorter side: a larger object leaves nothing of its surroundings to look at
+
+
+def foreshortening(rng: np.random.Generator) -> tuple[float, float]:
+    """Factors for width and height: now and then a target turns away and one side, mostly the width, shrinks."""
+    if rng.random() > 0.3:
+        return 1.0, 1.0
+    factor = float(rng.uniform(0.45, 0.95))
+    return (factor, 1.0) if rng.random() < 0.7 else (1.0, factor)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """A cut-out on its way into a scene: its picture, itself, and where its pixels go."""
+
+    image: Image
+    cutout: Cutout
+    mapping: Floats
+    offset: Floats
+
+
+class Stills:
+    """Pictures by folder, so that no large folder drowns a small one, and their objects."""
+
+    def __init__(self, photographs: Sequence[Photograph], cache: Cache) -> None:
+        folders = defaultdict(list)
+        for photograph in photographs:
+            folders[photograph.file.parent].append(photograph)
+        self._all = list(photographs)
+        self._cuttable = [kept for _, group in sorted(folders.items()) if (kept := [p for p in group if not p.boxes])]
+        self._boxed = [p for p in photographs if p.boxes]
+        self._masked = [p for p in photographs if p.mask]
+        self._cache = cache
+
+    @property
+    def can_paste(self) -> bool:
+        """Whether there are pictures to cut objects from."""
+        return bool(self._cuttable)
+
+    def picture(self, rng: np.random.Generator) -> Image:
+        """Any picture, as a background."""
+        return self._cache.image(self._all[rng.integers(len(self._all))].file)
+
+    def cutout(self, rng: np.random.Generator) -> tuple[Image, Cutout] | None:
+        """A picture and one of its objects; None where nothing can be cut out of the one drawn."""
+        group = self._cuttable[rng.integers(len(self._cuttable))]
+        photograph = group[rng.integers(len(group))]
+        found = cutouts(photograph, self._cache)
+        return (self._cache.image(photograph.file), found[rng.integers(len(found))]) if found else None
+
+    def in_scene(self, rng: np.random.Generator) -> tuple[Image, Floats, float] | None:
+        """A picture, the outline of something in it, and how many radians it may turn without its box being a guess."""
+        kind = rng.random()
+        if kind < 0.55 and self._boxed:
+            photograph = self._boxed[rng.integers(len(self._boxed))]
+            outlines, turn = box_outlines(photograph), 0.06
+        elif kind < 0.85 and self._masked:
+            photograph = self._masked[rng.integers(len(self._masked))]
+            outlines, turn = [cut.outline for cut in cutouts(photograph, self._cache)], 0.35
+        else:
+            photograph = self._all[rng.integers(len(self._all))]
+            outlines, turn = [], 0.03
+        image = self._cache.image(photograph.file)
+        if turn == 0.03:
+            outlines = [_anything(rng, image)]
+        if not outlines:
+            return None
+        outline = outlines[rng.integers(len(outlines))]
+        width, height = extent(outline)[2:]
+        return (image, outline, turn) if math.sqrt(width * height) < _IN_SCENE * min(image.shape[:2]) else None
+
+
+def _anything(rng: np.random.Generator, image: Image) -> Floats:
+    """The corners of some rectangle of the picture."""
+    height, width = image.shape[:2]
+    w, h = rng.uniform(0.08, 0.4, 2) * (width, height)
+    x, y = rng.uniform(0, width - w), rng.uniform(0, height - h)
+    return np.array([[x, y], [x + w, y], [x, y + h], [x + w, y + h]])
+
+
+class ScenePairs:
+    """Two warped windows of one picture: turned, stretched, foreshortened, sometimes half hidden."""
+
+    def __init__(self, stills: Stills, windows: Windows) -> None:
+        self._stills, self._windows = stills, windows
+
+    def draw(self, rng: np.random.Generator) -> Pair | None:
+        """A pair, or None where the picture drawn has no fitting object."""
+        subject = self._stills.in_scene(rng)
+        if subject is None:
+            return None
+        image, outline, turn = subject
+        mirror = -1 if rng.random() < 0.5 else 1
+
+        def mapping(narrow: float, flat: float) -> Floats:
+            shear = rng.uniform(-0.1, 0.1) if turn > 0.1 else 0.0
+            scale_x, scale_y = log_normal(rng, 0.16) * narrow, log_normal(rng, 0.16) * flat
+            return linear_map(rng.uniform(-turn, turn), mirror * scale_x, scale_y, shear)
+
+        first, second = mapping(1.0, 1.0), mapping(*foreshortening(rng))
+        seen = extent(outline @ first.T)
+        none = np.zeros(2)
+        template = render(
+            image, first, none, template_window(seen, self._windows), self._windows.template_size, draw_border(rng)
+        )
+        box = extent(outline @ second.T)
+        window = search_window(rng, box, self._windows)
+        search = render(image, second, none, window, self._windows.search_size, draw_border(rng))
+        fractions = window.fractions(box)
+        return Pair(template, occlude(rng, search, fractions, self._stills), fractions)
+
+
+class PastePairs:
+    """An object cut out and pasted into two scenes, among look-alikes and other objects, sometimes half hidden."""
+
+    def __init__(self, stills: Stills, windows: Windows) -> None:
+        self._stills, self._windows = stills, windows
+
+    def draw(self, rng: np.random.Generator) -> Pair | None:
+        """A pair, or None where nothing can be cut out of the picture drawn."""
+        subject = self._stills.cutout(rng)
+        if subject is None:
+            return None
+        image, cutout = subject
+        mirror = -1 if rng.random() < 0.5 else 1
+        base = (mirror * log_normal(rng, 0.1), log_normal(rng, 0.1))
+
+        def mapping(turn: float, narrow: float, flat: float) -> Floats:
+            scale_x, scale_y = base[0] * log_normal(rng, 0.15) * narrow, base[1] * log_normal(rng, 0.15) * flat
+            return linear_map(turn * rng.standard_normal(), scale_x, scale_y, rng.uniform(-0.15, 0.15))
+
+        scene = self._stills.picture(rng)
+        first = mapping(0.09, 1.0, 1.0)
+        seen = template_window(extent(cutout.outline @ first.T), self._windows)
+        none = np.zeros(2)
+        template = _background(rng, scene, self._windows.template_size)
+        template = _paste(rng, template, seen, _Layer(image, cutout, first, none))
+        if rng.random() > 0.4:
+            scene = self._stills.picture(rng)
+        second = mapping(0.21, *foreshortening(rng))
+        box = extent(cutout.outline @ second.T)
+        window = search_window(rng, box, self._windows)
+        search = _background(rng, scene, self._windows.search_size)
+        for layer in self._layers(rng, _Layer(image, cutout, second, none), box):
+            search = _paste(rng, search, window, layer)
+        fractions = window.fractions(box)
+        return Pair(template, occlude(rng, search, fractions, self._stills), fractions)
+
+    def _layers(self, rng: np.random.Generator, target: _Layer, box: Floats) -> list[_Layer]:
+        """The target and up to three others, from back to front; those close by are mostly behind it."""
+        layers = [target]
+        side = math.sqrt(box[2] * box[3])
+        for _ in range(int(rng.choice([0, 0, 1, 1, 2, 3]))):
+            other = (target.image, target.cutout) if rng.random() < 0.25 else self._stills.cutout(rng)
+            if other is None:
+                continue
+            distance = rng.uniform(0.7, 1.9) * side
+            layer = _beside(rng, *other, box, distance)
+            behind = distance < 1.1 * side and rng.random() < 0.7
+            layers.insert(0 if behind else int(rng.integers(len(layers) + 1)), layer)
+        return layers
+
+
+def _beside(rng: np.random.Generator, image: Image, cutout: Cutout, box: Floats, distance: float) -> _Layer:
+    """A look-alike in size, at a distance from the target's centre in any direction."""
+    own = extent(cutout.outline)
+    scale = math.sqrt(box[2] * box[3] / (own[2] * own[3])) * log_normal(rng, 0.25)
+    mirror = -1 if rng.random() < 0.5 else 1
+    scale_x, scale_y = mirror * scale * log_normal(rng, 0.1), scale * log_normal(rng, 0.1)
+    mapping = linear_map(0.2 * rng.standard_normal(), scale_x, scale_y)
+    angle = rng.uniform(0, 2 * math.pi)
+    place = box[:2] + box[2:] / 2 + distance * np.array([math.cos(angle), math.sin(angle)])
+    return _Layer(image, cutout, mapping, place - mapping @ (own[:2] + own[2:] / 2))
+
+
+def _background(rng: np.random.Generator, picture: Image, size: int) -> Image:
+    """A window of a picture, enlarged up to 2.5 times what just fills the crop."""
+    height, width = picture.shape[:2]
+    side = min(height, width) / rng.uniform(1.0, 2.5)
+    window = Window(rng.uniform(0.3, 0.7, 2) * (width, height), side)
+    mapping = linear_map(0.1 * rng.standard_normal())
+    middle = np.array([width / 2, height / 2])
+    return render(picture, mapping, middle - mapping @ middle, window, size, cv2.BORDER_REFLECT_101)
+
+
+def _paste(rng: np.random.Generator, scene: Image, window: Window, layer: _Layer) -> Image:
+    """The scene with the object's pixels, a little brighter or darker, over it."""
+    size = scene.shape[0]
+    colour = render(layer.image, layer.mapping, layer.offset, window, size, cv2.BORDER_REPLICATE)
+    alpha = render(layer.cutout.mask, layer.mapping, layer.offset, window, size, cv2.BORDER_CONSTANT)
+    colour = np.asarray(cv2.convertScaleAbs(colour, alpha=log_normal(rng, 0.12)), np.uint8)
+    weight = alpha.astype(np.float32) / 255
+    return np.asarray(cv2.blendLinear(colour, scene, weight, 1 - weight), np.uint8)
+
+
+def occlude(rng: np.random.Generator, search: Image, box: np.ndarray, stills: Stills, chance: float = 0.2) -> Image:
+    """The search crop, by chance with a piece of another picture or a pole over part of the target.
+
+    Args:
+        rng: of this pair.
+        search: uint8 BGR ``[size, size, 3]``.
+        box: the target, centre x, y, width, height in fractions of the crop.
+        stills: where the covering picture comes from.
+        chance: share of crops that are changed.
+    """
+    if rng.random() >= chance:
+        return search
+    size = search.shape[0]
+    cx, cy, w, h = (float(v) * size for v in box)
+    if rng.random() < 0.3:
+        width, height, top = w * rng.uniform(0.08, 0.25), float(size), 0.0
+    else:
+        width, height = w * rng.uniform(0.3, 0.7), h * rng.uniform(0.3, 1.2)
+        top = cy - h / 2 + h * rng.uniform(-0.3, 0.8)
+    left = cx - w / 2 + w * rng.uniform(-0.3, 0.8)
+    x1, y1 = max(0, int(left)), max(0, int(top))
+    x2, y2 = min(size, int(left + width)), min(size, int(top + height))
+    if x2 - x1 < 2 or y2 - y1 < 2:
+        return search
+    covered = search.copy()
+    covered[y1:y2, x1:x2] = cv2.resize(stills.picture(rng), (x2 - x1, y2 - y1))
+    return covered
