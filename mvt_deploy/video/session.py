@@ -10,12 +10,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..errors import UserError
+from ..errors import SinkError, UserError
 from ..geometry import Box
 from ..tracker import Tracker
-from .groundtruth import AO_RULE, average_overlap
+from .groundtruth import AO_RULE, average_overlap, candidates
 from .pipeline import Outcome, Sink, Step, run
-from .sinks import JsonSink, ResultsSink, VideoSink
+from .sinks import JsonSink, ResultsSink, VideoSink, results_paths
 from .sources import Source
 from .targets import Targets
 from .window import Viewer, require_display
@@ -52,11 +52,11 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What came of a run. ``ao`` is None without ground truth."""
+    """What came of a run. ``ao`` is None without ground truth; ``files`` were written."""
 
     outcome: Outcome
     ao: float | None
-    outputs: Outputs
+    files: list[Path]
 
     def lines(self) -> list[str]:
         """The summary as sentences for the user."""
@@ -71,8 +71,7 @@ class Summary:
             lines.append(f"lost in {run.lost} frames")
         if self.ao is not None:
             lines.append(f"AO {self.ao:.3f} ({AO_RULE})")
-        lines += [f"wrote {path}" for path in (self.outputs.video, self.outputs.results) if path]
-        return lines
+        return lines + [f"wrote {path}" for path in self.files]
 
 
 def track_source(source: Source, targets: Targets, tracker: Tracker, outputs: Outputs) -> Summary:
@@ -83,6 +82,7 @@ def track_source(source: Source, targets: Targets, tracker: Tracker, outputs: Ou
     """
     if outputs.show:
         require_display("--show")
+    files = _files(source, outputs, len(targets.boxes))
     record = Record()
     sinks: list[Sink] = [record]
     try:
@@ -112,7 +112,18 @@ def track_source(source: Source, targets: Targets, tracker: Tracker, outputs: Ou
             if viewer:
                 viewer.close()
     ao = None if targets.truth is None else average_overlap(record.boxes, targets.truth, record.sizes)
-    return Summary(outcome, ao, outputs)
+    return Summary(outcome, ao, files)
+
+
+def _files(source: Source, outputs: Outputs, targets: int) -> list[Path]:
+    """The files a run writes, none of which may be what it reads, or would read the next time."""
+    files = [outputs.video] if outputs.video else []
+    files += results_paths(outputs.results, targets) if outputs.results else []
+    read = [source.place, *candidates(source.place)] if source.place else []
+    for path in files:
+        if path.resolve() in {place.resolve() for place in read}:
+            raise SinkError(f"'{path}' is the place of the source or of its ground truth: write to another file.")
+    return files
 
 
 def _progress(source: Source) -> Progress | nullcontext[None]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import BoxError
+from ..errors import BoxError, SourceError
 from ..geometry import Box, format_box, require_overlap
 from . import groundtruth
 from .motion import prominent_mover, shrink
@@ -53,7 +53,7 @@ def choose_targets(source: Source, given: Sequence[str] = (), select: bool = Fal
     frame = source.first()
     start = frame if source.live else None
     path = groundtruth.find(source.place)
-    truth = groundtruth.read(path) if path else None
+    truth = _read_truth(path, needed=not (boxes or select)) if path else None
     height, width = frame.image.shape[:2]
     if boxes:
         how = "given"
@@ -73,6 +73,16 @@ def choose_targets(source: Source, given: Sequence[str] = (), select: bool = Fal
     if truth is not None and (len(boxes) > 1 or not _same(boxes[0], truth[0])):
         truth = None  # it speaks of another target
     return Targets(boxes, how, start, truth)
+
+
+def _read_truth(path: Path, needed: bool) -> npt.NDArray[np.float64] | None:
+    """The ground truth; a file that only happens to have its name does no harm where the targets are known."""
+    try:
+        return groundtruth.read(path)
+    except SourceError:
+        if needed:
+            raise
+        return None
 
 
 def _first_box(truth: npt.NDArray[np.float64], path: Path) -> Box:

@@ -70,6 +70,13 @@ def test_bad_ground_truth(folder: Path, text: str, message: str) -> None:
         choose_targets(open_source(folder))
 
 
+def test_notes_with_the_name_of_ground_truth_do_no_harm_to_given_boxes(folder: Path) -> None:
+    (folder / "groundtruth.txt").write_text("filmed on a Sunday\n")
+    targets = choose_targets(open_source(folder), ["1,2,30,40"])
+    assert targets.boxes == [Box(1, 2, 30, 40)]
+    assert targets.truth is None
+
+
 def test_polygons_become_boxes(tmp_path: Path) -> None:
     (tmp_path / "groundtruth.txt").write_text("10,20,30,15,35,40,12,45\n")
     assert groundtruth.read(tmp_path / "groundtruth.txt").tolist() == [[10, 15, 25, 30]]
