@@ -16,7 +16,7 @@ import typer
 from mvt_deploy.bundle import DEFAULT, open_bundle
 from mvt_deploy.cli.options import ensure_model, say
 from mvt_deploy.errors import UserError
-from mvt_deploy.evaluation.compare import compare
+from mvt_deploy.evaluation.compare import Difference, compare
 from mvt_deploy.evaluation.datasets import open_dataset
 from mvt_deploy.evaluation.evaluate import describe, evaluate
 from mvt_deploy.evaluation.metrics import METRICS, figures
@@ -89,6 +89,12 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows])
 
 
+def interval(d: Difference) -> str:
+    """A difference and its interval, without a minus before zero."""
+    plain, low, high = (f"{round(v, 4) + 0.0:+.4f}" for v in (d.difference, d.low, d.high))
+    return f"{plain} ({low} … {high})"
+
+
 def page(dataset: Dataset, bundle: Path, reports: dict[str, Report], refused: dict[str, str]) -> str:
     """The whole document."""
     checkpoint = open_bundle(bundle).manifest.checkpoint
@@ -99,10 +105,7 @@ def page(dataset: Dataset, bundle: Path, reports: dict[str, Report], refused: di
     for row, report in reports.items():
         if row != reference:
             found = {d.metric: d for d in compare(report.scores, first.scores)}
-            cells = [
-                f"{found[k].difference:+.4f} ({found[k].low:+.4f} … {found[k].high:+.4f})"
-                for k in ("ao", "success_auc")
-            ]
+            cells = [interval(found[k]) for k in ("ao", "success_auc")]
             against.append([row, *cells, found["ao"].verdict])
     clips = [
         [s.name, str(s.frames), *(text("ao", figures([r.scores[i]])["ao"]) for r in reports.values())]
@@ -119,7 +122,7 @@ def page(dataset: Dataset, bundle: Path, reports: dict[str, Report], refused: di
         first_sentence(first),
         f"## Against {reference}",
         "Difference and 95 % interval, paired bootstrap over clips.",
-        table(["", METRICS["ao"], METRICS["success_auc"], "AO"], against),
+        table(["", METRICS["ao"], METRICS["success_auc"], "of AO"], against),
         "## AO by clip",
         table(["clip", "frames", *reports], clips),
     ]

@@ -11,6 +11,7 @@ from .metrics import LOWER_IS_BETTER, METRICS, Score, ratio, totals
 
 RESAMPLES = 10_000
 LEVEL = 0.95
+RESOLUTION = 1e-4
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,11 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """``better`` or ``worse`` (the first run) if the interval leaves out zero, else ``no difference shown``."""
-        if not (self.low > 0 or self.high < 0):
+        """``better`` or ``worse`` (the first run) if the interval leaves out zero, else ``no difference shown``.
+
+        Zero is what rounds to it: result files have three decimals of a pixel, so smaller differences mean nothing.
+        """
+        if not (self.low > RESOLUTION or self.high < -RESOLUTION):
             return "no difference shown"
         return "better" if (self.low > 0) != (self.metric in LOWER_IS_BETTER) else "worse"
 

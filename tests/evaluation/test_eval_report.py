@@ -134,6 +134,8 @@ def test_an_interval_leaves_out_zero_only_for_a_real_difference() -> None:
     assert (found["ao"].low, found["ao"].high) == pytest.approx((0.05, 0.05))  # paired: no spread is left
     assert (found["ao"].verdict, found["failure_rate"].verdict) == ("better", "better")  # fewer failures are better
     assert compare(first, better)[0].verdict == "worse"
+    hair = [made_up(f"s{i}", v + 1e-6) for i, v in enumerate(base)]
+    assert compare(hair, first)[0].verdict == "no difference shown"  # below what result files resolve
     unclear = {d.metric: d for d in compare(noise, first)}["ao"]
     assert unclear.low < 0 < unclear.high
     assert unclear.verdict == "no difference shown"
