@@ -99,14 +99,25 @@ def _require_cuda() -> str:
     return name
 
 
-@cache
 def _openvino_device() -> Any:
-    """The plug-in's CPU device; the library is registered once per process.
+    """The OpenVINO plug-in's CPU device.
 
     Raises:
         MissingExtra: the plug-in is not installed.
-        BackendError: it is, but offers no device on this machine.
+        BackendError: it is, but cannot be loaded, or offers no device on this machine.
     """
+    devices = [d for d in _openvino_devices() if d.device.type == onnxruntime.OrtHardwareDeviceType.CPU]
+    if not devices:
+        raise BackendError(
+            "ONNX Runtime's OpenVINO plug-in offers no device on this processor (it serves Intel's): "
+            "use --backend openvino, which runs OpenVINO itself, or --provider cpu."
+        )
+    return devices[0]
+
+
+@cache
+def _openvino_devices() -> list[Any]:
+    """All devices of the plug-in, whose library is registered once per process."""
     try:
         import onnxruntime_ep_openvino as plugin
     except ImportError as error:
@@ -115,11 +126,4 @@ def _openvino_device() -> Any:
         onnxruntime.register_execution_provider_library(_PLUGIN, plugin.get_library_path())
     except Exception as error:
         raise BackendError(f"the OpenVINO plug-in cannot be loaded by this ONNX Runtime: {error}") from error
-    devices = [d for d in onnxruntime.get_ep_devices() if d.ep_name == _PLUGIN]
-    cpus = [d for d in devices if d.device.type == onnxruntime.OrtHardwareDeviceType.CPU]
-    if not cpus:
-        raise BackendError(
-            "ONNX Runtime's OpenVINO plug-in offers no device on this processor (it serves Intel's): "
-            "use --backend openvino, which runs OpenVINO itself, or --provider cpu."
-        )
-    return cpus[0]
+    return [d for d in onnxruntime.get_ep_devices() if d.ep_name == _PLUGIN]

@@ -112,6 +112,18 @@ def test_auto_passes_over_what_is_wrong_or_not_here() -> None:
     assert (slow.closed, quick.closed, wrong.closed) == (True, False, True)
 
 
+def test_openvino_plugin_runs_or_says_why_not(bundle: Path, pairs: Pairs, reference: SearchResult) -> None:
+    pytest.importorskip("onnxruntime_ep_openvino")
+    for _ in range(2):  # the second time in a process must say the same
+        try:
+            model = load(bundle, provider="openvino")
+        except BackendError as error:
+            assert "offers no device on this processor" in str(error)  # noqa: PT017
+            continue
+        found = model.search(pairs.search, model.template(pairs.template))
+        assert np.abs(found.box - reference.box).max() < 1e-3
+
+
 def test_close_twice(bundle: Path) -> None:
     model = load(bundle)
     model.close()
