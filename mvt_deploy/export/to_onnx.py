@@ -49,7 +49,7 @@ def to_onnx(graph: Graph, inputs: tuple[Tensor, ...], path: Path) -> onnx.ModelP
         ParityError: the simplifier changed the graph's results.
     """
     batch = torch.export.Dim(BATCH, min=1, max=256)
-    with _quiet():
+    with quiet():
         program = torch.onnx.export(
             graph,
             inputs,
@@ -99,7 +99,7 @@ def _name_batch(model: onnx.ModelProto) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the exporter's remarks about itself from the user."""
     logger = logging.getLogger("torch.onnx")
     level, logger.level = logger.level, logging.ERROR

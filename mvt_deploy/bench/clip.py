@@ -1,0 +1,104 @@
+"""The frames a measurement runs on: a given clip, or a window that wanders over a shipped photograph."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ..assets import asset
+from ..geometry import BGRImage, Box
+from ..video.sinks import CODECS, codec_works, open_writer
+from ..video.sources import Source, open_source
+from ..video.targets import choose_targets
+
+MOST, MOST_BYTES = 90, 500_000_000
+"""Frames kept in memory, by number and size; a measurement goes back and forth over them."""
+WIDTH, HEIGHT = 1280, 720
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clip:
+    """Frames BGR uint8, a target's ``box`` in the first of them, and seconds per frame to ``read`` them (decode, from
+    disk; empty where the frames came from no file)."""
+
+    name: str
+    frames: list[BGRImage]
+    box: Box
+    read: list[float]
+
+    def frame(self, index: int) -> BGRImage:
+        """Back and forth, so that a target never jumps."""
+        last = len(self.frames) - 1
+        return self.frames[last - abs(last - index % (2 * last))] if last else self.frames[0]
+
+
+def photograph() -> Clip:
+    """A 1280x720 window that wanders over the shipped photograph of an astronaut, her face the target."""
+    image = cv2.imread(str(asset("photographs") / "astronaut.jpg"), cv2.IMREAD_COLOR)
+    large = np.asarray(cv2.resize(np.asarray(image), (1536, 1536), interpolation=cv2.INTER_CUBIC), np.uint8)
+    frames: list[BGRImage] = []
+    boxes = []
+    for i in range(60):
+        x, y = 128 + round(90 * math.sin(i / 9)), 30 + round(28 * math.sin(i / 7))
+        frames.append(np.ascontiguousarray(large[y : y + HEIGHT, x : x + WIDTH]))
+        boxes.append(Box(540.0 - x, 190.0 - y, 270.0, 350.0))
+    read: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
+        video = Path(folder) / "photograph.mp4"
+        if encode(frames, video):
+            frames, read = _read(open_source(video))
+    return Clip("photograph 1280x720", frames, boxes[0], read)
+
+
+def encode(frames: Iterable[BGRImage], path: Path) -> bool:
+    """Write 1280x720 frames as a video, so that decoding one is measured too; False where OpenCV cannot write it."""
+    codec = next((c for c in CODECS[path.suffix] if codec_works(c, path, 30.0, WIDTH, HEIGHT)), None)
+    if codec is None:
+        return False
+    writer = open_writer(codec, path, 30.0, WIDTH, HEIGHT)
+    for frame in frames:
+        writer.write(frame)
+    writer.release()
+    return True
+
+
+def recorded(source: str, init_box: str | None = None) -> Clip:
+    """The first frames of a video or folder, with the target that ``track`` would follow.
+
+    Args:
+        source: a video, folder, camera or stream.
+        init_box: ``x,y,w,h`` in pixels of the first frame.
+
+    Raises:
+        UserError: the source cannot be read, or no target is found in it.
+    """
+    opened = open_source(source)
+    box = choose_targets(opened, [init_box] if init_box else []).boxes[0]
+    frames, read = _read(opened)
+    height, width = frames[0].shape[:2]
+    return Clip(f"{opened.name} {width}x{height}", frames, box, [] if opened.live else read)
+
+
+def _read(source: Source) -> tuple[list[BGRImage], list[float]]:
+    """The first frames, and the seconds each took but the first, which also opens the file."""
+    frames: list[BGRImage] = []
+    seconds: list[float] = []
+    stream = iter(source)
+    try:
+        while len(frames) < MOST and sum(f.nbytes for f in frames) < MOST_BYTES:
+            began = time.perf_counter()
+            frame = next(stream, None)
+            if frame is None:
+                break
+            seconds.append(time.perf_counter() - began)
+            frames.append(frame.image)
+    finally:
+        source.close()
+    return frames, seconds[1:]

@@ -1,0 +1,196 @@
+"""Measuring: every candidate frame by frame and stage by stage, the candidates taking turns."""
+
+from __future__ import annotations
+
+import statistics as plain
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..backends.registry import load
+from ..bundle import Bundle
+from ..errors import BundleError, UserError
+from ..geometry import BGRImage, Box
+from ..tracker import Tracker
+from .candidates import Candidate
+from .clip import Clip
+from .published import Published
+from .startup import candidate_start, published_start
+
+STAGES = ("crop", "network", "decode", "total")
+RUN = 5  # frames a candidate measures before it is the next one's turn
+_PAUSE = 0.004  # seconds between turns: threads of the last runtime stop spinning
+_WARM_SECONDS = 2.0  # at most
+
+
+class Stages(Protocol):
+    """A tracker cut into its stages."""
+
+    def cut(self, frame: BGRImage) -> Any:
+        """Crops of a frame."""
+        ...
+
+    def locate(self, crops: Any) -> Any:
+        """The network."""
+        ...
+
+    def place(self, found: Any, width: int, height: int) -> Any:
+        """Boxes of the frame."""
+        ...
+
+
+@dataclass(slots=True)
+class Row:
+    """One candidate's measurements: seconds of single frames by round and stage, and what it needs besides."""
+
+    name: str
+    candidate: Candidate
+    stages: Stages
+    rounds: list[list[dict[str, float]]] = field(default_factory=list)
+    template_seconds: list[float] = field(default_factory=list)
+    model_bytes: int = 0
+    start_up: Callable[[], dict[str, float]] = dict  # what a fresh process needs, see .startup
+    at: int = 0  # next frame of the clip
+
+    def seconds(self, stage: str) -> list[float]:
+        """All frames' seconds in a stage."""
+        return [frame[stage] for round_ in self.rounds for frame in round_]
+
+    def by_round(self, stage: str) -> list[list[float]]:
+        """Seconds in a stage, by round."""
+        return [[frame[stage] for frame in round_] for round_ in self.rounds]
+
+
+class PeerStages:
+    """One of OpenCV's own trackers: its whole update counts as network."""
+
+    def __init__(self, tracker: Any, frame: BGRImage, box: Box) -> None:
+        self._tracker = tracker
+        tracker.init(frame, tuple(round(v) for v in box.as_tuple()))
+
+    def cut(self, frame: BGRImage) -> BGRImage:
+        """The frame itself."""
+        return frame
+
+    def locate(self, frame: BGRImage) -> Any:
+        """OpenCV's update."""
+        return self._tracker.update(frame)
+
+    def place(self, found: Any, width: int, height: int) -> Any:
+        """What it returned."""
+        return found
+
+
+def our_row(candidate: Candidate, bundle: Bundle, clip: Clip) -> Row:
+    """A candidate of ours, started on the clip; the template's cost is measured on the way.
+
+    Raises:
+        UserError: the candidate cannot run here.
+    """
+    tracker = Tracker(load(bundle.folder, candidate.backend, **candidate.options), lost=None)
+    row = Row(candidate.name, candidate, tracker)
+    boxes = [Box(clip.box.x + 2 * i, clip.box.y, clip.box.w, clip.box.h) for i in range(candidate.batch)]
+    for _ in range(12):
+        began = time.perf_counter()
+        tracker.init(clip.frame(0), boxes)
+        row.template_seconds.append(time.perf_counter() - began)
+    row.template_seconds = row.template_seconds[2:]
+    row.model_bytes = _model_bytes(bundle, candidate)
+    row.start_up = partial(candidate_start, candidate, bundle)
+    return row
+
+
+def published_row(graph: Path, clip: Clip) -> Row:
+    """The baseline, started on the clip."""
+    stages = Published(graph)
+    stages.init(clip.frame(0), clip.box)
+    row = Row("published", Candidate(), stages)
+    row.model_bytes = graph.stat().st_size
+    row.start_up = partial(published_start, graph)
+    return row
+
+
+def peer_row(name: str, make: Callable[[], Any], clip: Clip) -> Row:
+    """An OpenCV tracker, started on the clip.
+
+    Raises:
+        UserError: it refuses to start.
+    """
+    try:
+        stages = PeerStages(make(), clip.frame(0), clip.box)
+    except Exception as error:
+        raise UserError(f"OpenCV's tracker '{name}' cannot start: {error}") from error
+    return Row(f"opencv {name}", Candidate("opencv", "cpu", "fp32"), stages)
+
+
+def measure(
+    rows: Sequence[Row],
+    clip: Clip,
+    seconds: float = 3.0,
+    iterations: int = 100,
+    tick: Callable[[float], None] = lambda _: None,
+) -> None:
+    """Warm every row up until it is stable, then measure in turns until each has its time and its iterations.
+
+    Args:
+        rows: what is measured; their ``rounds`` are filled.
+        clip: the frames.
+        seconds: at least so long for each row.
+        iterations: at least so many frames for each row.
+        tick: told the share done, 0..1.
+    """
+    for row in rows:
+        _warm_up(row, clip)
+    spent = [0.0] * len(rows)
+    while True:
+        for i, row in enumerate(rows):
+            time.sleep(_PAUSE)
+            _frame(row, clip)  # the first after a pause finds cold caches: not counted
+            round_ = [_frame(row, clip) for _ in range(RUN)]
+            row.rounds.append(round_)
+            spent[i] += sum(frame["total"] for frame in round_)
+        done = min(min(s / seconds, len(r.rounds) * RUN / iterations) for s, r in zip(spent, rows, strict=True))
+        tick(min(1.0, done))
+        if done >= 1:
+            return
+
+
+def _warm_up(row: Row, clip: Clip) -> None:
+    """Until two medians in a row differ by less than three percent, or the time is up."""
+    began, before = time.perf_counter(), 0.0
+    while time.perf_counter() - began < _WARM_SECONDS:
+        now = plain.median(_frame(row, clip)["total"] for _ in range(10))
+        if before and abs(now - before) < 0.03 * before:
+            return
+        before = now
+
+
+def _frame(row: Row, clip: Clip) -> dict[str, float]:
+    frame = clip.frame(row.at)
+    row.at += 1
+    height, width = frame.shape[:2]
+    t0 = time.perf_counter()
+    crops = row.stages.cut(frame)
+    t1 = time.perf_counter()
+    found = row.stages.locate(crops)
+    t2 = time.perf_counter()
+    row.stages.place(found, width, height)
+    t3 = time.perf_counter()
+    return {"crop": t1 - t0, "network": t2 - t1, "decode": t3 - t2, "total": t3 - t0}
+
+
+def _model_bytes(bundle: Bundle, candidate: Candidate) -> int:
+    if candidate.backend not in ("ort", "openvino", "torch"):
+        return 0  # runs neither the checkpoint nor a graph
+    if candidate.backend == "torch":
+        return (bundle.folder / bundle.manifest.checkpoint.file).stat().st_size
+    stored = "fp32" if candidate.precision == "bf16" else candidate.precision
+    targets = ("ort", "portable") if (candidate.backend, candidate.provider) == ("ort", "cpu") else ("portable",)
+    try:
+        graphs = bundle.graph("template", stored), bundle.graph("search", stored, targets)
+    except BundleError:  # a backend may pair a search graph with another precision's template graph
+        return 0
+    return sum((bundle.folder / graph.file).stat().st_size for graph in graphs)

@@ -1,0 +1,209 @@
+"""The benchmark: its arithmetic by hand, its turns, and a real run of the command."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mvt_deploy.bench import machine
+from mvt_deploy.bench.candidates import Candidate, parse
+from mvt_deploy.bench.clip import Clip, photograph
+from mvt_deploy.bench.measure import RUN, Row, measure
+from mvt_deploy.bench.peers import peer
+from mvt_deploy.bench.published import Published, cached_graph
+from mvt_deploy.bench.report import build, markdown, to_csv, warnings
+from mvt_deploy.bench.statistics import latency, ratio
+from mvt_deploy.errors import UserError
+from mvt_deploy.geometry import Box, iou
+
+COMMAND = [sys.executable, "-c", "from mvt_deploy.cli.main import run; run()"]
+
+
+def test_latency_by_hand() -> None:
+    found = latency([0.010, 0.020, 0.030])
+    assert found.median_ms == pytest.approx(20)
+    assert found.mean_ms == pytest.approx(20)
+    assert found.p90_ms == pytest.approx(28)
+    assert found.std_ms == pytest.approx((200 / 3) ** 0.5)
+    assert found.cov == pytest.approx((200 / 3) ** 0.5 / 20)
+    assert found.fps_inverse_of_mean == pytest.approx(50)
+    assert found.fps_mean_of_inverse == pytest.approx((100 + 50 + 100 / 3) / 3)
+    with pytest.raises(ValueError, match="no run"):
+        latency([])
+
+
+def test_ratio_of_interleaved_rounds() -> None:
+    """A machine that becomes four times slower half way leaves a ratio of two untouched."""
+    random = np.random.default_rng(0)
+    pace = [1.0] * 20 + [4.0] * 20
+    baseline = [[p * 0.02 * random.uniform(0.97, 1.03) for _ in range(5)] for p in pace]
+    candidate = [[p * 0.01 * random.uniform(0.97, 1.03) for _ in range(5)] for p in pace]
+    found = ratio(baseline, candidate)
+    assert found.value == pytest.approx(2, abs=0.03)
+    assert found.low <= found.value <= found.high
+    assert found.high - found.low < 0.05
+    assert ratio(baseline, candidate, scale=4).value == pytest.approx(8, abs=0.12)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("ort", Candidate()),
+        ("ort:cpu:fp32:t2:b1", Candidate(threads=2)),
+        ("b4:bf16:openvino:t1", Candidate("openvino", "cpu", "bf16", 1, 4)),
+        ("ort:openvino:bf16", Candidate("ort", "openvino", "bf16")),
+        ("torch:b2", Candidate("torch", batch=2)),
+    ],
+)
+def test_candidates(text: str, wanted: Candidate) -> None:
+    assert parse(text) == wanted
+    assert parse(wanted.name) == wanted
+
+
+@pytest.mark.parametrize("text", ["", "ort:tpu", "ort:t0", "ort:fp32:fp16", "ort:auto", "ort:b-1", "ort:t2:t3"])
+def test_what_is_no_candidate(text: str) -> None:
+    with pytest.raises(UserError, match="candidate"):
+        parse(text)
+
+
+class Sleeper:
+    """Stages of known length."""
+
+    def __init__(self, crop: float, network: float, decode: float, order: list[str], name: str) -> None:
+        self.times, self.order, self.name = (crop, network, decode), order, name
+
+    def cut(self, frame: Any) -> None:
+        self.order.append(self.name)
+        time.sleep(self.times[0])
+
+    def locate(self, crops: Any) -> None:
+        time.sleep(self.times[1])
+
+    def place(self, found: Any, width: int, height: int) -> None:
+        time.sleep(self.times[2])
+
+
+@pytest.fixture
+def clip() -> Clip:
+    return Clip("black", [np.zeros((90, 160, 3), np.uint8)] * 4, Box(10, 10, 20, 20), [0.001])
+
+
+def test_turns_and_stages(clip: Clip) -> None:
+    order: list[str] = []
+    rows = [
+        Row("published", Candidate(), Sleeper(0.002, 0.008, 0.001, order, "a")),
+        Row("ours", Candidate(batch=2), Sleeper(0.001, 0.004, 0.0005, order, "b")),
+    ]
+    shares: list[float] = []
+    measure(rows, clip, seconds=0.1, iterations=20, tick=shares.append)
+    turns = "".join(order).lstrip("a").lstrip("b")
+    assert turns.startswith("a" * (RUN + 1) + "b" * (RUN + 1) + "a" * (RUN + 1))
+    assert min(len(r.seconds("total")) for r in rows) >= 20
+    assert shares[-1] == 1
+    report = build({"cpu": "x", "cores": 1, "instruction_sets": [], "gpus": []}, rows, clip)
+    first, second = report["rows"]
+    assert first["name"] == "published"
+    assert first["ratio"]["value"] == 1
+    assert second["ratio"]["value"] == pytest.approx(4, rel=0.35)  # twice as fast, two targets
+    assert second["stages"]["network"]["median_ms"] == pytest.approx(4, rel=0.5)
+    assert set(second["stages"]) == {"crop", "network", "decode", "total"}
+    assert {"median_ms", "p90_ms", "p95_ms", "p99_ms", "mean_ms", "cov"} <= set(second["stages"]["total"])
+    assert "published" in markdown(report)
+    assert len(to_csv(report).splitlines()) == 1 + 2 * 4
+
+
+def test_a_busy_machine_is_named(clip: Clip) -> None:
+    row = Row("wild", Candidate(), Sleeper(0, 0, 0, [], "w"))
+    row.rounds = [[dict.fromkeys(("crop", "network", "decode", "total"), s) for s in (0.01, 0.02)]]
+    report = build({"cpu": "x", "cores": 1, "instruction_sets": [], "gpus": []}, [row], clip)
+    assert "wild varies by 33%" in warnings(report)[0]
+
+
+def test_the_clip_goes_back_and_forth() -> None:
+    frames = [np.full((2, 2, 3), i, np.uint8) for i in range(4)]
+    clip = Clip("x", frames, Box(0, 0, 1, 1), [])
+    assert [int(clip.frame(i)[0, 0, 0]) for i in range(9)] == [0, 1, 2, 3, 2, 1, 0, 1, 2]
+    assert Clip("x", frames[:1], Box(0, 0, 1, 1), []).frame(7) is frames[0]
+
+
+def test_machine() -> None:
+    found = machine.describe()
+    assert found["cpu"]
+    assert found["cores"] >= 1
+    assert found["versions"]["numpy"] == np.__version__
+    json.dumps(found)
+    assert found["cpu"] in machine.one_line(found)
+
+
+def test_peers() -> None:
+    with pytest.raises(UserError, match="no peer 'siamese'"):
+        peer("siamese")
+    with pytest.raises(UserError, match=r"needs backbone\.onnx and head\.onnx"):
+        peer("nano=missing.onnx")
+    name, make = peer("mil")
+    assert name == "mil"
+    assert make() is not None
+
+
+def test_the_baseline_is_the_same_tracker(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The published graph with numpy around it gives the boxes of our graphs."""
+    import mvt_deploy as mvt
+    from mvt_deploy.bundle import open_bundle
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    graph = cached_graph(open_bundle(bundle))
+    assert cached_graph(open_bundle(bundle)) == graph
+    clip = photograph()
+    published, ours = Published(graph), mvt.Tracker(mvt.load(bundle), lost=None)
+    published.init(clip.frame(0), clip.box)
+    ours.init(clip.frame(0), clip.box)
+    for i in range(1, 10):
+        height, width = clip.frame(i).shape[:2]
+        theirs = published.place(published.locate(published.cut(clip.frame(i))), width, height)
+        track = ours.update(clip.frame(i))
+        assert isinstance(track, mvt.Track)
+        assert np.allclose(theirs.as_tuple(), track.box.as_tuple(), atol=0.02)
+    assert iou(track.box.as_tuple(), clip.box.as_tuple()) > 0.3
+
+
+@pytest.mark.slow
+def test_the_command(bundle: Path, tmp_path: Path) -> None:
+    files = ["--csv", "b.csv", "--markdown", "b.md", "--plot", "b.png"]
+    options = ["--compare", "ort:t1", "--compare", "ort:t1:b2", "--peer", "mil", "--seconds", "0.2", "--json", "-"]
+    done = subprocess.run(
+        [*COMMAND, "bench", "--model", str(bundle), *options, *files],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**__import__("os").environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert [r["name"] for r in report["rows"]] == [
+        "published",
+        "ort:cpu:fp32:t1:b1",
+        "ort:cpu:fp32:t1:b2",
+        "opencv mil",
+    ]
+    ours = report["rows"][1]
+    assert ours["stages"]["total"]["iterations"] >= 100
+    assert (
+        ours["stages"]["crop"]["median_ms"] + ours["stages"]["decode"]["median_ms"]
+        < ours["stages"]["network"]["median_ms"]
+    )
+    assert ours["peak_memory_mb"] > 50
+    assert ours["first_box_s"] > 0
+    assert {p.name for p in tmp_path.iterdir()} == {"b.csv", "b.md", "b.png", "cache"}
+    wrong = subprocess.run(
+        [*COMMAND, "bench", "--model", str(bundle), "--compare", "ort:tpu"], capture_output=True, text=True, check=False
+    )
+    assert wrong.returncode == 2
+    assert "Traceback" not in wrong.stderr

@@ -1,0 +1,148 @@
+"""The baseline's graph, a fresh process's needs, clips, peers, and a run as a whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnxruntime
+import pytest
+from typer.testing import CliRunner
+
+from mvt_deploy.bench import session
+from mvt_deploy.bench.candidates import Candidate, parse
+from mvt_deploy.bench.clip import Clip, photograph, recorded
+from mvt_deploy.bench.measure import our_row, peer_row
+from mvt_deploy.bench.peers import peer
+from mvt_deploy.bench.published import cached_graph
+from mvt_deploy.bench.startup import candidate_start
+from mvt_deploy.bundle import open_bundle
+from mvt_deploy.cli.main import app
+from mvt_deploy.errors import MissingExtra, UserError
+from mvt_deploy.geometry import Box, iou
+
+
+@pytest.fixture(autouse=True)
+def cache(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the baseline graph with the test's own files, not in the user's cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(pytestconfig.cache.mkdir("bench")))  # type: ignore[union-attr]
+
+
+@pytest.fixture(scope="module")
+def clip() -> Clip:
+    return photograph()
+
+
+@pytest.fixture
+def settings(bundle: Path) -> session.Settings:
+    return session.Settings(bundle, "ort", "cpu", None, None, 1, [], [], None, None, 0.1)
+
+
+def test_the_baseline_takes_both_images(bundle: Path) -> None:
+    graph = cached_graph(open_bundle(bundle))
+    inputs = {i.name: (i.type, i.shape) for i in onnxruntime.InferenceSession(str(graph)).get_inputs()}
+    assert inputs == {
+        "template": ("tensor(float)", [1, 3, 128, 128]),
+        "search": ("tensor(float)", [1, 3, 256, 256]),
+    }
+
+
+def test_the_graph_is_kept_and_needs_no_export_the_second_time(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = open_bundle(bundle)
+    path = cached_graph(opened)
+    monkeypatch.setattr("mvt_deploy.export.published.export_published", lambda *_: pytest.fail("exported again"))
+    assert cached_graph(opened) == path
+
+
+def test_peak_memory_is_the_fresh_process_own(bundle: Path) -> None:
+    ballast = np.ones(100_000_000)  # 800 MB: a process inherits its parent's ru_maxrss over fork and exec
+    found = candidate_start(Candidate(), open_bundle(bundle))
+    assert ballast.nbytes > 700e6
+    assert 60 < found["peak_memory_mb"] < 500
+    assert found["first_box_s"] > 0.05
+
+
+def test_a_process_that_fails_has_no_figures(bundle: Path) -> None:
+    assert candidate_start(Candidate("torch", precision="fp16"), open_bundle(bundle)) == {}
+
+
+def test_the_shipped_clip_moves_and_its_decoding_is_measured(clip: Clip) -> None:
+    assert len(clip.frames) == 60
+    assert all(frame.shape == (720, 1280, 3) and frame.dtype == np.uint8 for frame in clip.frames)
+    assert np.abs(clip.frames[0].astype(int) - clip.frames[20]).mean() > 5
+    assert len(clip.read) == 59
+    assert min(clip.read) > 0
+
+
+def test_a_folder_with_a_given_target(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for i in range(5):
+        assert cv2.imwrite(str(tmp_path / f"{i}.png"), random.integers(0, 256, (90, 120, 3), np.uint8))
+    found = recorded(str(tmp_path), "10,20,30,40")
+    assert found.box == Box(10, 20, 30, 40)
+    assert found.name.endswith("120x90")
+    assert (len(found.frames), len(found.read)) == (5, 4)
+    with pytest.raises(UserError, match="--init-box"):
+        recorded(str(tmp_path))
+
+
+def test_a_batch_has_that_many_targets_and_a_template_cost(bundle: Path, clip: Clip) -> None:
+    row = our_row(parse("ort:b3"), open_bundle(bundle), clip)
+    crops = row.stages.cut(clip.frame(1))
+    assert crops.shape == (3, 256, 256, 3)
+    assert len(row.stages.place(row.stages.locate(crops), 1280, 720)) == 3
+    assert len(row.template_seconds) == 10
+    folder = open_bundle(bundle).folder
+    assert row.model_bytes == sum((folder / f).stat().st_size for f in ("template.onnx", "search.ort.onnx"))
+
+
+def test_opencv_follows_the_clip_as_a_peer(clip: Clip) -> None:
+    row = peer_row(*peer("mil"), clip)
+    frame = clip.frame(1)
+    good, box = row.stages.place(row.stages.locate(row.stages.cut(frame)), 1280, 720)
+    assert good
+    assert iou(box, clip.box.as_tuple()) > 0.5
+
+
+@pytest.mark.skipif(hasattr(cv2, "TrackerCSRT"), reason="this OpenCV has CSRT")
+def test_a_peer_this_opencv_lacks_names_the_package() -> None:
+    with pytest.raises(UserError, match="opencv-contrib-python"):
+        peer("csrt")
+
+
+def test_torch_candidates_cannot_differ_in_threads(settings: session.Settings) -> None:
+    object.__setattr__(settings, "compare", ["torch:t1", "torch:t2"])
+    with pytest.raises(UserError, match="PyTorch has one number of threads"):
+        session.run(settings, lambda _: None)
+
+
+@pytest.mark.slow
+def test_without_the_extra_the_baseline_is_left_out_and_that_is_said(
+    settings: session.Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(_: object) -> Path:
+        raise MissingExtra("exporting a model", "export", "torch")
+
+    monkeypatch.setattr(session, "cached_graph", missing)
+    said: list[str] = []
+    report, _ = session.run(settings, said.append)
+    assert [row["name"] for row in report["rows"]] == ["ort:cpu:fp32:b1"]
+    assert any("mvt-deploy[export]" in line for line in said)
+
+
+@pytest.mark.slow
+def test_bench_from_the_command_line(bundle: Path) -> None:
+    done = CliRunner().invoke(
+        app, ["bench", "--model", str(bundle), "--compare", "ort:t1,ort:b2", "--seconds", "0.1", "--json", "-"]
+    )
+    assert done.exit_code == 0, done.exception
+    report = json.loads(done.stdout)
+    assert [row["name"] for row in report["rows"]] == ["published", "ort:cpu:fp32:t1:b1", "ort:cpu:fp32:b2"]
+    for row in report["rows"]:
+        assert row["stages"]["total"]["iterations"] >= 100
+        assert row["ratio"]["low"] <= row["ratio"]["value"] <= row["ratio"]["high"]
+        assert row["stages"]["network"]["median_ms"] < row["stages"]["total"]["median_ms"]
+        assert row["first_box_s"] > 0
+    assert report["machine"]["cpu"]

@@ -1,0 +1,118 @@
+"""A report from latencies made by hand: its figures, its shape, and where it is written."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from mvt_deploy.bench import report as reports
+from mvt_deploy.bench.candidates import Candidate
+from mvt_deploy.bench.clip import Clip
+from mvt_deploy.bench.machine import describe
+from mvt_deploy.bench.measure import Row
+from mvt_deploy.bench.show import STDOUT, Files, show
+from mvt_deploy.errors import UserError
+from mvt_deploy.geometry import Box
+
+
+def row(name: str, candidate: Candidate, network: float, spread: float = 0.0) -> Row:
+    made = Row(name, candidate, stages=None)  # type: ignore[arg-type]  # it has been measured already
+    for i in range(6):
+        seconds = network * (1 + spread * (-1) ** i)
+        made.rounds.append([{"crop": 0.001, "network": seconds, "decode": 0.001, "total": seconds + 0.002}] * 5)
+    return made
+
+
+@pytest.fixture
+def rows() -> list[Row]:
+    ours = row("ort:cpu:fp32:t2:b2", Candidate(threads=2, batch=2), 0.010, spread=0.5)
+    ours.template_seconds = [0.004, 0.006, 0.005]
+    ours.model_bytes = 18_500_000
+    ours.start_up = lambda: {"first_box_s": 0.41234, "peak_memory_mb": 160.25}
+    return [row("published", Candidate(), 0.028), ours]
+
+
+@pytest.fixture
+def clip() -> Clip:
+    return Clip("clip 64x48", [np.zeros((48, 64, 3), np.uint8)], Box(1, 1, 9, 9), [0.002, 0.004])
+
+
+@pytest.fixture
+def report(rows: list[Row], clip: Clip) -> dict[str, Any]:
+    return reports.build(describe(), rows, clip)
+
+
+def test_figures_and_shape(report: dict[str, Any]) -> None:
+    first, ours = json.loads(json.dumps(report))["rows"]
+    assert first["name"] == "published"
+    assert {"name", "backend", "provider", "precision", "threads", "batch", "stages", "ratio"} <= set(ours)
+    assert [ours[k] for k in ("backend", "provider", "precision", "threads", "batch")] == ["ort", "cpu", "fp32", 2, 2]
+    for stage in ("crop", "network", "decode", "total"):
+        assert {"median_ms", "p90_ms", "p95_ms", "p99_ms", "mean_ms", "cov"} <= set(ours["stages"][stage])
+    assert first["stages"]["total"]["median_ms"] == pytest.approx(30)
+    assert first["ratio"] == {"value": 1, "low": 1, "high": 1}
+    # rounds of 7 and 17 ms by turns, two targets each: 60/7 and 60/17
+    assert ours["ratio"]["value"] == pytest.approx((60 / 7 + 60 / 17) / 2)
+    assert ours["ratio"]["low"] == pytest.approx(60 / 17)
+    assert ours["ratio"]["high"] == pytest.approx(60 / 7)
+    assert ours["template"]["median_ms"] == pytest.approx(5)
+    assert (ours["model_mb"], ours["first_box_s"], ours["peak_memory_mb"]) == (18.5, 0.412, 160.25)
+    assert report["clip"]["read"]["median_ms"] == pytest.approx(3)
+
+
+def test_only_unsteady_rows_are_warned_of(report: dict[str, Any]) -> None:
+    (warning,) = reports.warnings(report)
+    assert "ort:cpu:fp32:t2:b2 varies by 42%" in warning  # 5 ms about 12 ms
+
+
+def test_texts(report: dict[str, Any], rows: list[Row]) -> None:
+    lines = reports.markdown(report).splitlines()
+    assert lines[2].startswith("| name | ratio |")
+    assert lines[4].startswith("| published | 1.00 (1.00–1.00) | 28.00 |")
+    cells = list(csv.DictReader(io.StringIO(reports.to_csv(report))))
+    assert len(cells) == 8
+    total = next(c for c in cells if c["name"].startswith("ort") and c["stage"] == "total")
+    assert float(total["ratio_low"]) == pytest.approx(60 / 17)
+    assert float(total["p99_ms"]) == pytest.approx(17)
+    assert next(c for c in cells if c["stage"] == "crop")["ratio"] == ""  # no ratio of that stage is made
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(reports.table(report))
+    shown = console.export_text()
+    assert "template ms" in shown
+    assert "reading a frame: 3.00 ms" in shown
+
+
+def test_json_alone_is_on_stdout(
+    report: dict[str, Any], rows: list[Row], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    files = Files(STDOUT, tmp_path / "new" / "a.csv", tmp_path / "a.md", tmp_path / "a.svg")
+    files.check()
+    show(report, rows, files)
+    out, err = capsys.readouterr()
+    assert json.loads(out) == json.loads(json.dumps(report))
+    assert "ort:cpu:fp32:t2:b2" in err
+    assert (tmp_path / "new" / "a.csv").read_text() == reports.to_csv(report)
+    assert (tmp_path / "a.md").read_text() == reports.markdown(report)
+    assert "</svg>" in (tmp_path / "a.svg").read_text()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.md", "a.svg", "new"]  # no drafts left
+
+
+def test_what_cannot_be_written_is_refused_before_measuring(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="only one report"):
+        Files(json=STDOUT, csv=STDOUT).check()
+    with pytest.raises(UserError, match="cannot write"):
+        Files(json=tmp_path).check()
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot write"):
+        Files(markdown=tmp_path / "file" / "a.md").check()
+    pytest.importorskip("matplotlib")
+    with pytest.raises(UserError, match="png"):
+        Files(plot=tmp_path / "a.doc").check()
