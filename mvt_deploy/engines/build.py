@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -148,7 +149,7 @@ def _build(
     info = EngineInfo(
         format=FORMAT,
         file=file,
-        sha256="",
+        sha256=hashlib.sha256(memoryview(compiled.blob)).hexdigest(),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         role=graph.role,
         precision=graph.precision,
