@@ -108,6 +108,7 @@ def batches(
         num_workers=config.workers,
         collate_fn=_stack,
         pin_memory=pin,
+        generator=torch.Generator(),  # or each new loader draws a seed from the generator that dropout uses
         **options,
     )
     return iter(loader)
