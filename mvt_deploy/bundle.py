@@ -179,10 +179,13 @@ class Bundle:
                 if (graph.role, graph.precision, graph.target) == (role, precision, target):
                     return graph
         held = ", ".join(sorted({f"{g.precision} ({g.target})" for g in self.manifest.graphs if g.role == role}))
-        raise BundleError(
-            f"bundle {self.folder} has no {precision} {role} graph, only: {held or 'none'}; "
-            f"make one with  mvt-deploy export{'' if precision == 'fp32' else f' --{precision}'} -o {self.folder}."
+        make = {"fp32": "", "fp16": " --fp16"}
+        remedy = (
+            f"make one with  mvt-deploy export{make[precision]} -o {self.folder}."
+            if precision in make
+            else f"choose --precision {' or '.join(make)}."
         )
+        raise BundleError(f"bundle {self.folder} has no {precision} {role} graph, only: {held or 'none'}; {remedy}")
 
     def path(self, graph: GraphInfo) -> Path:
         """The graph's file, after comparing its bytes with the manifest's hash.
