@@ -1,0 +1,381 @@
+"""Every GPU row, measured in under five minutes on any machine with an NVIDIA GPU and PyTorch; writes a JSON report.
+
+    python benchmarks/gpu.py [--model models/mvt] [-o report.json]
+
+PyTorch is measured in fp32, fp16 and bf16; TensorRT and TensorRT-RTX, ONNX Runtime's CUDA provider too where they are
+installed. Each row has its parity with PyTorch in fp32 on the CPU, latency percentiles at batch 1 (the network from a
+uint8 crop in host memory to a box in host memory, and the tracker with cropping), targets a second at batches of 1 to
+64, and the share of the GPU's limit: the time its measured memory bandwidth or arithmetic would need at least, over the
+time taken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import numpy as np
+
+from mvt_deploy import Tracker, __version__
+from mvt_deploy.assets import asset
+from mvt_deploy.backends.base import Backend, SearchResult
+from mvt_deploy.bundle import open_bundle
+from mvt_deploy.errors import UserError
+from mvt_deploy.photographs import Pairs, photograph_pairs
+
+BATCHES = (1, 2, 4, 8, 16, 32, 64)
+PERCENTILES = (50, 90, 95, 99)
+MIN_ROUNDS = 50
+
+
+@dataclass
+class Row:
+    """One way of running the network; times in milliseconds, ``skipped`` says why nothing was measured."""
+
+    label: str
+    skipped: str = ""
+    seconds_to_open: float = 0.0
+    parity: dict[str, float] = field(default_factory=dict)
+    network_ms: dict[str, float] = field(default_factory=dict)
+    tracker_ms: dict[str, float] = field(default_factory=dict)
+    targets_per_second: dict[str, float] = field(default_factory=dict)
+    pipelined_targets_per_second: dict[str, float] = field(default_factory=dict)
+    share_of_limit: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the GPU does at best, measured here, and what one search of one target needs at least."""
+
+    copy_gb_s: float
+    tflops: dict[str, float]
+    flops: int
+    weights: int
+    """Parameters the search graph reads."""
+    moved: int
+    """Bytes of crop, template features and answers in fp16."""
+
+    def floor(self, precision: str, batch: int) -> float:
+        """Seconds a batch needs at least: its arithmetic, or its weights, inputs and outputs moved once."""
+        size = 4 if precision == "fp32" else 2
+        arithmetic = self.flops * batch / (self.tflops.get(precision, self.tflops["fp16"]) * 1e12)
+        return max(arithmetic, (self.weights * size + self.moved * batch) / (self.copy_gb_s * 1e9))
+
+
+def main() -> int:
+    arguments = _arguments()
+    try:
+        import torch
+
+        from mvt_deploy.backends.torch_cuda import require_cuda
+
+        require_cuda()
+    except ImportError as error:
+        print(f"error: this needs PyTorch with CUDA ({error}): pip install torch.", file=sys.stderr)
+        return 2
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    began = time.perf_counter()
+    name = torch.cuda.get_device_name(0)
+    say(f"measuring on {name}")
+    limits = measure_limits()
+    pairs = photograph_pairs(64)
+    expected = _expected(pairs)
+    rows = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for label, precision, make in candidates(arguments.model, Path(scratch)):
+            if time.perf_counter() - began > arguments.limit:
+                rows.append(Row(label, skipped=f"the time limit of {arguments.limit} s was reached"))
+                continue
+            rows.append(measure(label, precision, make, pairs, expected, limits, arguments.seconds))
+            say(_line(rows[-1]))
+    report = {
+        "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "mvt_deploy": __version__,
+        "machine": _machine(),
+        "limits": asdict(limits),
+        "rows": [asdict(row) for row in rows],
+        "seconds": round(time.perf_counter() - began, 1),
+    }
+    slug = "-".join(name.lower().split())
+    output: Path = arguments.output or ROOT / "benchmarks" / "results" / f"gpu-{slug}.json"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    print(output)
+    return 0
+
+
+def candidates(model: Path, scratch: Path) -> Iterator[tuple[str, str, Callable[[], Backend]]]:
+    """Labels, precisions, and what opens each backend; engines are built in ``scratch``."""
+    from mvt_deploy.backends.torch_cuda import TorchCudaBackend
+    from mvt_deploy.engines.flavour import NAMES
+
+    checkpoint = asset("mvt.safetensors")
+    for precision in ("fp16", "bf16", "fp32"):
+        yield f"torch cuda {precision}", precision, lambda p=precision: TorchCudaBackend(checkpoint, p)
+    yield "torch cuda fp16 without a graph", "fp16", lambda: TorchCudaBackend(checkpoint, "fp16", graph=False)
+    for flavour in NAMES:
+        for precision in ("fp16", "fp32", "int8"):
+            yield (
+                f"{flavour} {precision}",
+                precision,
+                lambda f=flavour, p=precision: _open_engine(_copy(model, scratch), f, p),
+            )
+    yield "ort cuda fp32", "fp32", lambda: _open_ort(_copy(model, scratch))
+
+
+def _copy(model: Path, scratch: Path) -> Path:
+    """The bundle in a place where engines may be written; exported there if there is none."""
+    place = scratch / "mvt"
+    if not place.exists():
+        if (model / "manifest.json").is_file():
+            shutil.copytree(model, place)
+        else:
+            from mvt_deploy.export import export_bundle
+
+            export_bundle(None, place, fp16=True)
+    return place
+
+
+def _open_engine(model: Path, flavour: str, precision: str) -> Backend:
+    from mvt_deploy.backends.tensorrt import TensorRtBackend
+    from mvt_deploy.engines.build import build_engines
+    from mvt_deploy.engines.flavour import open_flavour
+    from mvt_deploy.engines.machine import gpu_here
+
+    bundle = open_bundle(model)
+    opened = open_flavour(flavour)
+    build_engines(bundle, precision, opened, gpu_here(), say=say)
+    return TensorRtBackend(bundle, precision, flavours=[opened])
+
+
+def _open_ort(model: Path) -> Backend:
+    from mvt_deploy import load
+
+    return load(model, provider="cuda")
+
+
+def measure(
+    label: str,
+    precision: str,
+    make: Callable[[], Backend],
+    pairs: Pairs,
+    expected: SearchResult,
+    limits: Limits,
+    seconds: float,
+) -> Row:
+    """Open a backend and measure all of its row; whatever it refuses becomes the row's ``skipped``."""
+    row = Row(label)
+    began = time.perf_counter()
+    try:
+        model = make()
+        row.seconds_to_open = round(time.perf_counter() - began, 3)
+        row.parity = parity(model, pairs, expected)
+        row.network_ms = network_latency(model, pairs, seconds)
+        row.tracker_ms = tracker_latency(model, seconds)
+        for batch in BATCHES:
+            rate = throughput(model, pairs, batch, seconds / 2)
+            row.targets_per_second[str(batch)] = round(rate, 1)
+            row.share_of_limit[str(batch)] = round(limits.floor(precision, batch) * rate / batch, 4)
+            if hasattr(model, "submit"):
+                row.pipelined_targets_per_second[str(batch)] = round(pipelined(model, pairs, batch, seconds / 2), 1)
+        model.close()
+    except (UserError, ImportError) as error:
+        row.skipped = str(error)
+    except Exception as error:  # one broken row must not cost the others
+        row.skipped = f"{type(error).__name__}: {error}"
+    return row
+
+
+def parity(model: Backend, pairs: Pairs, expected: SearchResult) -> dict[str, float]:
+    """Largest differences from PyTorch in fp32 on the CPU, over the pairs; box in pixels of the search crop."""
+    found = model.search(pairs.search, model.template(pairs.template), score_map=True)
+    assert found.score_map is not None
+    assert expected.score_map is not None
+    boxes = np.abs(found.box - expected.box).max(1) * model.spec.search_size
+    return {
+        "score_map": float(np.abs(found.score_map - expected.score_map).max()),
+        "score": float(np.abs(found.score - expected.score).max()),
+        "box_px_median": float(np.median(boxes)),
+        "box_px_max": float(boxes.max()),
+        "pairs": len(boxes),
+    }
+
+
+def network_latency(model: Backend, pairs: Pairs, seconds: float) -> dict[str, float]:
+    """From a crop in host memory to a box in host memory, one target."""
+    features = model.template(pairs.template[:1])
+    crops = [pairs.search[i : i + 1] for i in range(len(pairs.search))]
+    return _percentiles(lambda i: model.search(crops[i % len(crops)], features), seconds)
+
+
+def tracker_latency(model: Backend, seconds: float) -> dict[str, float]:
+    """A whole update of one target in a 1280x720 frame that is in memory: cropping, network, mapping back."""
+    frames = np.random.default_rng(0).integers(0, 255, (4, 720, 1280, 3), np.uint8)
+    tracker = Tracker(model)
+    tracker.init(frames[0], (600, 300, 90, 70))
+    return _percentiles(lambda i: tracker.update(frames[i % 4]), seconds)
+
+
+def throughput(model: Backend, pairs: Pairs, batch: int, seconds: float) -> float:
+    """Targets a second, one batch after the other."""
+    crops, features = pairs.search[:batch], model.template(pairs.template[:batch])
+    return batch * _rate(lambda: model.search(crops, features), seconds)
+
+
+def pipelined(model: Any, pairs: Pairs, batch: int, seconds: float) -> float:
+    """Targets a second with two batches in flight."""
+    crops, features = pairs.search[:batch], model.template(pairs.template[:batch])
+    waiting: deque[Any] = deque()
+
+    def one() -> None:
+        waiting.append(model.submit(crops, features))
+        if len(waiting) == 2:
+            waiting.popleft().result()
+
+    rate = batch * _rate(one, seconds)
+    while waiting:
+        waiting.popleft().result()
+    return rate
+
+
+def measure_limits() -> Limits:
+    """The GPU's copy bandwidth and matrix arithmetic as PyTorch reaches them, and what the search needs."""
+    import torch
+
+    source = torch.empty(1 << 29, dtype=torch.uint8, device="cuda")
+    target = torch.empty_like(source)
+    copy = 2 * source.nbytes / _gpu_seconds(lambda: target.copy_(source)) / 1e9
+    tflops = {}
+    for name, dtype in (("fp32", torch.float32), ("fp16", torch.float16), ("bf16", torch.bfloat16)):
+        side = 4096
+        a, b = (torch.randn(side, side, device="cuda").to(dtype) for _ in range(2))
+        tflops[name] = 2 * side**3 / _gpu_seconds(lambda a=a, b=b: a @ b) / 1e12
+    flops, weights, features = needs()
+    return Limits(round(copy, 1), {k: round(v, 1) for k, v in tflops.items()}, flops, weights, features)
+
+
+def needs() -> tuple[int, int, int]:
+    """Floating-point operations, parameters, and bytes moved (fp16 features) of one search of one target."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from mvt_deploy.network import load_checkpoint
+
+    model = load_checkpoint(asset("mvt.safetensors"))
+    with torch.inference_mode():
+        features = model.encode_template(torch.zeros(1, 3, 128, 128))
+        with FlopCounterMode(display=False) as counter:
+            model.track(torch.zeros(1, 3, 256, 256), features)
+    moved = 256 * 256 * 3 + sum(f.numel() for f in features) * 2 + 5 * 4
+    return int(counter.get_total_flops()), sum(p.numel() for p in model.parameters()), moved
+
+
+def _gpu_seconds(work: Callable[[], object], rounds: int = 20) -> float:
+    """Seconds of one round on the GPU, by its own clock."""
+    import torch
+
+    for _ in range(3):
+        work()
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    for _ in range(rounds):
+        work()
+    end.record()
+    torch.cuda.synchronize()
+    return float(start.elapsed_time(end)) / rounds / 1e3
+
+
+def _percentiles(work: Callable[[int], object], seconds: float) -> dict[str, float]:
+    """Milliseconds of single calls: median and higher percentiles, mean, longest, how many."""
+    for i in range(20):
+        work(i)
+    taken: list[float] = []
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until or len(taken) < MIN_ROUNDS:
+        began = time.perf_counter()
+        work(len(taken))
+        taken.append((time.perf_counter() - began) * 1e3)
+    found = {f"p{p}": round(float(np.percentile(taken, p)), 4) for p in PERCENTILES}
+    return {**found, "mean": round(float(np.mean(taken)), 4), "max": round(max(taken), 4), "calls": len(taken)}
+
+
+def _rate(work: Callable[[], object], seconds: float) -> float:
+    """Calls a second."""
+    for _ in range(5):
+        work()
+    calls, began = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - began) < seconds or calls < 10:
+        work()
+        calls += 1
+    return calls / elapsed
+
+
+def _expected(pairs: Pairs) -> SearchResult:
+    from mvt_deploy.backends.torch import TorchBackend
+
+    model = TorchBackend(asset("mvt.safetensors"))
+    return model.search(pairs.search, model.template(pairs.template), score_map=True)
+
+
+def _machine() -> dict[str, Any]:
+    import platform
+
+    import torch
+
+    from mvt_deploy.device.base import driver_release
+
+    properties = torch.cuda.get_device_properties(0)
+    return {
+        "gpu": properties.name,
+        "compute_capability": f"{properties.major}.{properties.minor}",
+        "memory_gb": round(properties.total_memory / 1e9, 1),
+        "driver": driver_release(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _line(row: Row) -> str:
+    if row.skipped:
+        return f"  {row.label}: left out ({row.skipped})"
+    best = max({**row.targets_per_second, **row.pipelined_targets_per_second}.values())
+    return (
+        f"  {row.label}: network {row.network_ms['p50']:.3f} ms, tracker {row.tracker_ms['p50']:.3f} ms, "
+        f"at best {best:.0f} targets/s, box off by {row.parity['box_px_max']:.3f} px at most"
+    )
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--model", type=Path, default=ROOT / "models" / "mvt", help="a bundle, for TensorRT and ort")
+    parser.add_argument("-o", "--output", type=Path, help="default: benchmarks/results/gpu-<name of the GPU>.json")
+    parser.add_argument("--seconds", type=float, default=1.0, help="for each figure")
+    parser.add_argument("--limit", type=float, default=240.0, help="begin no row after so many seconds")
+    return parser.parse_args()
+
+
+def say(message: str) -> None:
+    """A line of progress, on stderr."""
+    print(message, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
