@@ -12,7 +12,10 @@ from ..errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One row of a comparison; ``threads`` None is the runtime's own choice, ``batch`` the number of targets."""
+    """One row of a comparison; ``threads`` None is the runtime's own choice, ``batch`` the number of targets.
+
+    ``provider`` is ONNX Runtime's; of PyTorch it is the device, ``cpu`` or ``cuda``.
+    """
 
     backend: str = "ort"
     provider: str = "cpu"
@@ -23,15 +26,20 @@ class Candidate:
     @property
     def name(self) -> str:
         """The candidate as it is written, in its usual order."""
-        parts = [self.backend, *([self.provider] if self.backend == "ort" else []), self.precision]
+        placed = self.backend == "ort" or (self.backend == "torch" and self.provider != "cpu")
+        parts = [self.backend, *([self.provider] if placed else []), self.precision]
         parts += [f"t{self.threads}"] if self.threads else []
         return ":".join([*parts, f"b{self.batch}"])
 
     @property
     def options(self) -> dict[str, Any]:
         """Keywords for :func:`mvt_deploy.load`, besides the backend's name."""
-        provider = {"provider": self.provider} if self.backend == "ort" else {}
-        return {"precision": self.precision, "threads": self.threads, **provider}
+        keyword = {"ort": "provider", "torch": "device"}.get(self.backend)
+        return {
+            "precision": self.precision,
+            "threads": self.threads,
+            **({keyword: self.provider} if keyword else {}),
+        }
 
 
 def parse(text: str, threads: int | None = None, batch: int = 1) -> Candidate:

@@ -28,7 +28,8 @@ Say = Callable[[str], None]
 class Settings:
     """What to measure beside the published graph: one backend, or ``compare`` candidates; and OpenCV ``peers``.
 
-    ``threads`` and ``batch`` hold for candidates that name none; ``init_box`` is ``x,y,w,h`` in the first frame.
+    ``threads`` and ``batch`` hold for candidates that name none; ``device`` is PyTorch's; ``init_box`` is ``x,y,w,h`` in
+    the first frame.
     """
 
     model: Path
@@ -42,6 +43,7 @@ class Settings:
     source: str | None
     init_box: str | None
     seconds: float
+    device: str = "cpu"
 
 
 def run(settings: Settings, say: Say) -> tuple[Report, list[Row]]:
@@ -69,8 +71,14 @@ def _single(settings: Settings, say: Say) -> Candidate:
     if provider == "auto":
         backend, provider, precision = load(settings.model, provider="auto", precision=precision).label.split()
         say(f"fastest here: {backend} {provider} {precision}")
+    if settings.device != "cpu" and backend != "torch":
+        raise UserError(f"--device belongs to the torch backend: leave it out with --backend {backend}.")
+    if settings.device != "cpu":
+        provider = settings.device
     if backend == "trt":
-        provider = "tensorrt"
+        from ..engines.store import default_precision
+
+        provider, precision = "tensorrt", precision or default_precision(open_bundle(settings.model))
     return Candidate(backend, provider, precision or "fp32", settings.threads, settings.batch)
 
 

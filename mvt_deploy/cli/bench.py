@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .. import bundle
-from .options import BackendName, Model, Precision, Provider, Threads, ensure_model, say
+from .options import BackendName, Device, Model, Precision, Provider, Threads, ensure_model, say
 
 
 def bench(
@@ -20,6 +20,7 @@ def bench(
     provider: Provider = "cpu",
     precision: Precision = None,
     threads: Threads = None,
+    device: Device = "cpu",
     batch: Annotated[int, typer.Option("--batch", min=1, help="Targets in one frame.")] = 1,
     compare: Annotated[
         list[str] | None,
@@ -56,6 +57,7 @@ def bench(
             provider=provider,
             precision=precision,
             threads=threads,
+            device=device,
             batch=batch,
             compare=compare or [],
             peers=peer or [],

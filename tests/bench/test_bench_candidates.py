@@ -21,6 +21,9 @@ def test_a_part_twice_is_refused(text: str, what: str) -> None:
         parse(text)
 
 
-def test_only_onnx_runtime_has_a_provider() -> None:
+def test_only_onnx_runtime_has_a_provider_and_pytorch_a_device() -> None:
     assert parse("ort:openvino:t2").options == {"provider": "openvino", "precision": "fp32", "threads": 2}
-    assert parse("torch").options == {"precision": "fp32", "threads": None}
+    assert parse("torch").options == {"precision": "fp32", "threads": None, "device": "cpu"}
+    assert parse("torch:cuda:fp16").options == {"precision": "fp16", "threads": None, "device": "cuda"}
+    assert parse("trt:fp16").options == {"precision": "fp16", "threads": None}
+    assert [parse(t).name for t in ("torch", "torch:cuda:fp16")] == ["torch:fp32:b1", "torch:cuda:fp16:b1"]
