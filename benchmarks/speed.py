@@ -87,7 +87,10 @@ def end_to_end(row: dict[str, Any], model: Path, clip: Clip) -> dict[str, float 
 
 
 def arithmetic(model: Path, network_ms: dict[str, float]) -> dict[str, Any]:
-    """The arithmetic limit: operations of a search over the highest rate this machine reached on a matrix product."""
+    """The arithmetic limit: operations of a search over the highest rate this machine reached on a matrix product.
+
+    The rate is measured after the rows, not in turns with them: on a busy machine the shares mean nothing.
+    """
     graphs = split(load_checkpoint(open_bundle(model).checkpoint()))
     published = _operations(graphs.search, example_inputs(*graphs)[1])
     apply(graphs, list(PORTABLE))
@@ -135,9 +138,9 @@ def page(report: Report) -> str:
         f"A search takes {limit['operations_per_search']['rewritten'] / 1e9:.2f} G operations "
         f"({limit['operations_per_search']['unrewritten'] / 1e9:.2f} G before the rewrites). This machine reached "
         + " and ".join(f"{rate:.0f} GFLOP/s in {p}" for p, rate in limit["peak_gflops"].items())
-        + f" on a matrix product with {limit['threads']} threads, so no search can take less than "
+        + f" on a matrix product with {limit['threads']} threads, after the rows; at that rate a search takes "
         + " and ".join(f"{ms:.1f} ms in {p}" for p, ms in limit["limit_ms"].items())
-        + ". Share of that limit reached: "
+        + ". Share of that rate reached, over the network: "
         + ", ".join(f"{name} {share:.0%}" for name, share in limit["share_of_limit"].items())
         + ".",
     ]

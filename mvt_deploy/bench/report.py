@@ -44,10 +44,14 @@ def build(machine: dict[str, Any], rows: Sequence[Row], clip: Clip) -> Report:
 
 
 def warnings(report: Report) -> list[str]:
-    """Rows whose total varies more than it should."""
+    """Rows whose total varies more than it should.
+
+    Turns cancel what slows every row alike. A busy core does not: a row of two threads waits for the later one, a row
+    of one thread takes the core that is free, so their ratio is off by more than its interval tells.
+    """
     return [
         f"{row['name']} varies by {row['stages']['total']['cov']:.0%} (standard deviation over mean): "
-        "the machine is busy; trust its ratios more than its times"
+        "the machine is busy, which slows rows of more threads more; until it is quiet, compare rows of equal threads"
         for row in report["rows"]
         if row["stages"]["total"]["cov"] > NOISY
     ]

@@ -28,8 +28,8 @@ Say = Callable[[str], None]
 class Settings:
     """What to measure beside the published graph: one backend, or ``compare`` candidates; and OpenCV ``peers``.
 
-    ``threads`` and ``batch`` hold for candidates that name none; ``device`` is PyTorch's; ``init_box`` is ``x,y,w,h`` in
-    the first frame.
+    ``threads`` and ``batch`` hold for candidates that name none; ``init_box`` is ``x,y,w,h`` in the first frame;
+    ``device`` is PyTorch's.
     """
 
     model: Path
