@@ -87,6 +87,29 @@ def _window() -> Finding:
     return Finding(feature, True, gui or "OpenCV with windows")
 
 
+def _gpu() -> Finding:
+    from .device import open_device
+
+    try:
+        device = open_device()
+    except UserError as error:
+        return Finding("NVIDIA GPU", False, str(error), "nvidia-smi lists GPUs; " + _extra("trt"))
+    gpu = device.gpu
+    device.close()
+    return Finding("NVIDIA GPU", True, f"{gpu.name} ({gpu.compute_capability}), driver {gpu.driver}")
+
+
+def _tensorrt() -> Finding:
+    from .engines.flavour import installed
+
+    try:
+        found = installed()
+    except UserError as error:
+        return Finding("TensorRT", False, str(error), _extra("trt"))
+    remedy = "" if found else f"{_extra('trt')}, or to build for RTX GPUs anywhere {_extra('trt-rtx')}"
+    return Finding("TensorRT", bool(found), ", ".join(f.label for f in found) or "not installed", remedy)
+
+
 def _default_bundle() -> Finding:
     if not bundle.exists(bundle.DEFAULT):
         return Finding(f"bundle {bundle.DEFAULT}", False, "not here", "mvt-deploy export")
@@ -103,6 +126,8 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     _onnxruntime,
     lambda: _packages("backend torch", ("torch", "safetensors"), "export"),
     _openvino,
+    _gpu,
+    _tensorrt,
     lambda: _packages("export", ("torch", "onnx", "onnxscript", "onnxsim", "safetensors"), "export"),
     _video_writing,
     _window,

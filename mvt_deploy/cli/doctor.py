@@ -13,6 +13,7 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print the findings
     from dataclasses import asdict
 
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from ..doctor import examine
@@ -23,5 +24,5 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print the findings
         return
     table = Table("", "feature", "found", "to get it")
     for finding in findings:
-        table.add_row("yes" if finding.works else "no", finding.feature, finding.detail, finding.remedy)
+        table.add_row("yes" if finding.works else "no", finding.feature, escape(finding.detail), escape(finding.remedy))
     Console().print(table)
