@@ -16,11 +16,12 @@ from mvt_deploy.errors import BackendError, NonFiniteError
 
 pytest.importorskip("torch")
 
+from mvt_deploy.export.parity import TOLERANCE
 from mvt_deploy.photographs import Pairs, photograph_pairs
 
 KINDS = [
     ("ort", "fp32", 1e-5),
-    ("ort", "fp16", 5e-3),
+    ("ort", "fp16", TOLERANCE["fp16"]),
     ("torch", "fp32", 1e-6),
     ("openvino", "fp32", 1e-5),
     ("openvino", "bf16", 2e-2),

@@ -86,7 +86,7 @@ def test_bad_input(clip: Path, bundle: Path, tmp_path: Path) -> None:
     refused(mvt("track", clip, *model, "--init-box", "1,2,0,9", cwd=tmp_path), "no size")
     refused(mvt("track", clip, *model, "--init-box", "one", cwd=tmp_path), "four numbers")
     refused(mvt("track", clip, *model, "-o", "text.mp4/x.mp4", cwd=tmp_path), "cannot write")
-    refused(mvt("track", clip, *model, "--backend", "tpu", cwd=tmp_path), "ort, openvino, torch")
+    refused(mvt("track", clip, *model, "--backend", "tpu", cwd=tmp_path), "ort, openvino, trt, torch")
     refused(mvt("track", clip, "--model", "nowhere", cwd=tmp_path), "mvt-deploy export -o nowhere")
     refused(mvt("track", clip, *model, "--select", cwd=tmp_path), "--init-box")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "text.mp4"]  # nothing half-written
