@@ -101,7 +101,13 @@ def batches(
     """
     options: dict[str, Any] = {}
     if config.workers:
-        options = {"worker_init_fn": _quiet_worker, "prefetch_factor": 4, "persistent_workers": True}
+        options = {
+            "worker_init_fn": _quiet_worker,
+            "prefetch_factor": 4,
+            "persistent_workers": True,
+            # A fork would copy OpenCV's thread pool in whatever state it is, and its first use could wait for ever.
+            "multiprocessing_context": "spawn",
+        }
     loader: DataLoader[Pair] = DataLoader(
         PairDataset(data, config),
         batch_sampler=_From(start, config.batch // config.accumulate),
