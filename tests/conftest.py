@@ -22,7 +22,7 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def bundle(pytestconfig: pytest.Config) -> Path:
-    """A bundle of the default checkpoint with fp32 and fp16 graphs; kept between runs while what makes it is the same."""
+    """A bundle of the default checkpoint, fp32 and fp16; kept between runs while what makes it is the same."""
     pytest.importorskip("torch")
     from mvt_deploy.assets import asset
     from mvt_deploy.bundle import exists
