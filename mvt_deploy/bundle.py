@@ -71,8 +71,22 @@ class Parity:
 
 
 @dataclass(frozen=True, slots=True)
+class Calibration:
+    """What an int8 graph's activation ranges come from.
+
+    ``method`` chose the ranges, measured on ``pairs`` pairs of crops whose files have the digest ``data``; the nodes
+    ``kept`` stayed in floating point.
+    """
+
+    method: str
+    pairs: int
+    data: str
+    kept: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class GraphInfo:
-    """One ONNX file of the bundle."""
+    """One ONNX file of the bundle; an int8 search graph's template graph is a floating-point file listed again."""
 
     file: str
     sha256: str
@@ -84,6 +98,7 @@ class GraphInfo:
     outputs: list[TensorInfo]
     rewrites: list[str]
     parity: Parity
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +194,7 @@ class Bundle:
                 if (graph.role, graph.precision, graph.target) == (role, precision, target):
                     return graph
         held = ", ".join(sorted({f"{g.precision} ({g.target})" for g in self.manifest.graphs if g.role == role}))
-        make = {"fp32": "", "fp16": " --fp16"}
+        make = {"fp32": "", "fp16": " --fp16", "int8": " --int8"}
         remedy = (
             f"make one with  mvt-deploy export{make[precision]} -o {self.folder}."
             if precision in make

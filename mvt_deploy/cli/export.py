@@ -21,13 +21,22 @@ def export(
         typer.Option("--without", help="Leave out an exact rewrite by its name (repeatable).", show_default=False),
     ] = [],  # noqa: B006 (typer copies it)
     fp16: Annotated[bool, typer.Option("--fp16", help="Add fp16 graphs beside the fp32 ones.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Add int8 graphs for ONNX Runtime, OpenVINO, TensorRT.")] = False,
+    calibration: Annotated[
+        Path | None, typer.Option("--calibration", help="A set from calibrate, or its cache; default: the shipped one.")
+    ] = None,
+    method: Annotated[str, typer.Option("--method", help="Of activation ranges: percentile, minmax, entropy.")] = (
+        "percentile"
+    ),
 ) -> None:
     """Export a checkpoint as a bundle of checked ONNX graphs; prints the bundle's folder."""
     from ..export import export_bundle
+    from ..export.int8.graphs import Int8
     from ..export.rewrites import REWRITES
 
     rewrites = [name for name in REWRITES if name not in without]
-    bundle = export_bundle(checkpoint, output, fp16=fp16, rewrites=rewrites, say=say)
+    how = Int8(calibration, method) if int8 else None
+    bundle = export_bundle(checkpoint, output, fp16=fp16, int8=how, rewrites=rewrites, say=say)
     for graph in bundle.manifest.graphs:
         size = (bundle.folder / graph.file).stat().st_size / 1e6
         parity = graph.parity

@@ -10,6 +10,7 @@ from rich.console import Console
 from ..errors import UserError
 from .bench import bench
 from .build import build
+from .calibrate import calibrate
 from .demo import demo
 from .doctor import doctor
 from .eval import eval
@@ -27,6 +28,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("export")(export)
+app.command("calibrate")(calibrate)
 app.command("build")(build)
 app.command("track")(track)
 app.command("bench")(bench)
