@@ -15,6 +15,7 @@ from .demo import demo
 from .doctor import doctor
 from .eval import eval
 from .export import export
+from .gate import gate
 from .package import package
 from .track import track
 from .train import train
@@ -36,6 +37,7 @@ app.command("demo")(demo)
 app.command("package")(package)
 app.command("doctor")(doctor)
 app.command("eval")(eval)
+app.command("gate")(gate)
 app.command("train")(train)
 
 

@@ -187,7 +187,7 @@ class RangeStore:
             raise CalibrationError(f"{path} is damaged ({error}): remove it, and it is made again.") from error
 
     def _write(self) -> None:
-        """Keep the cache where the folder can be written; an installed package's cannot, and measuring again is fine."""
+        """Keep the cache where the folder can be written; an installed package's cannot: it measures again."""
         rounded = {
             key: {**entry, "ranges": {n: [float(f"{v:.7g}") for v in bounds] for n, bounds in entry["ranges"].items()}}
             for key, entry in self._entries.items()
