@@ -29,8 +29,10 @@ class OrtBackend:
     Args:
         bundle: an opened bundle.
         provider: ``"cpu"``, ``"openvino"`` (the plug-in provider of ``onnxruntime-ep-openvino``) or ``"cuda"``.
-        precision: of the graphs to run, ``"fp32"`` or ``"fp16"``; ``"bf16"`` with OpenVINO.
+        precision: of the graphs to run, ``"fp32"``, ``"fp16"`` or ``"int8"``; ``"bf16"`` with OpenVINO.
         threads: CPU threads of a session; None lets the runtime choose (one a core).
+        fuse_qdq: turn Q/DQ pairs into the runtime's int8 operators; False computes them as written, which fp16 ones
+            need.
 
     Raises:
         BundleError: the bundle lacks such graphs, or a file is damaged.
@@ -41,7 +43,12 @@ class OrtBackend:
     name = "ort"
 
     def __init__(
-        self, bundle: Bundle, provider: str = "cpu", precision: str = "fp32", threads: int | None = None
+        self,
+        bundle: Bundle,
+        provider: str = "cpu",
+        precision: str = "fp32",
+        threads: int | None = None,
+        fuse_qdq: bool = True,
     ) -> None:
         if precision == "bf16" and provider != "openvino":
             raise BackendError(
@@ -54,7 +61,7 @@ class OrtBackend:
         targets = (own, "portable") if own else ("portable",)
         # The template graph runs once a target: the CPU does it as fast as any provider would start up.
         self._template = _session(bundle, bundle.graph("template", stored, targets), "cpu", precision, threads)
-        self._search = _session(bundle, bundle.graph("search", stored, targets), provider, precision, threads)
+        self._search = _session(bundle, bundle.graph("search", stored, targets), provider, precision, threads, fuse_qdq)
         self._features = [o.name for o in self._template.get_outputs()]
 
     def template(self, crops: npt.NDArray[np.uint8]) -> Features:
@@ -70,12 +77,16 @@ class OrtBackend:
         self._template = self._search = None
 
 
-def _session(bundle: Bundle, graph: GraphInfo, provider: str, precision: str, threads: int | None) -> Any:
+def _session(
+    bundle: Bundle, graph: GraphInfo, provider: str, precision: str, threads: int | None, fuse_qdq: bool = True
+) -> Any:
     path = bundle.path(graph)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only: its warnings speak of nothing a user can mend
     if threads is not None:
         options.intra_op_num_threads = threads
+    if not fuse_qdq:
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     providers = ["CPUExecutionProvider"]
     if provider == "cuda":
         providers.insert(0, _require_cuda())

@@ -66,7 +66,8 @@ def open_graphs(bundle: Bundle, precision: str, target: str, threads: int | None
     if target == "openvino":
         with contextlib.suppress(MissingExtra):
             return load(bundle.folder, "openvino", precision=precision, threads=threads)
-    backend = OrtBackend(_only(bundle, precision, target), "cpu", precision, threads)
+    own = _only(bundle, precision, target)
+    backend = OrtBackend(own, "cpu", precision, threads, fuse_qdq=target != "tensorrt")
     backend.label = f"ort cpu {precision}" + ("" if target in ("portable", "ort") else f" ({target} graphs)")
     return backend
 
