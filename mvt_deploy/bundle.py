@@ -71,8 +71,77 @@ class Parity:
 
 
 @dataclass(frozen=True, slots=True)
+class Calibration:
+    """What an int8 graph's activation ranges come from.
+
+    ``method`` chose the ranges, measured on ``pairs`` pairs of crops whose files have the digest ``data``; the nodes
+    ``kept`` stayed in floating point.
+    """
+
+    method: str
+    pairs: int
+    data: str
+    kept: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ClipOverlap:
+    """A clip's name and the mean IoU of two trajectories in it, 0..1."""
+
+    name: str
+    iou: float
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What a precision does to trajectories: a candidate against the fp32 reference, over clips.
+
+    Args:
+        reference: what ran the fp32 graphs: backend, provider and precision.
+        candidate: what was judged.
+        precision: of the candidate.
+        target: of the candidate's search graph (a :class:`GraphInfo`'s).
+        clips: how many were tracked.
+        frames: over all clips, without their first.
+        nonfinite: frames on which the candidate returned a value that is not finite.
+        mean_iou: of the two trajectories, over all frames, 0..1.
+        worst_clip: where they are furthest apart.
+        ao_reference: average overlap of the reference with the ground truth, 0..1.
+        ao_candidate: of the candidate.
+        ao_drop: the first minus the second; negative where the candidate does better.
+        ao_drop_low: lower end of its 95% interval (paired bootstrap over clips).
+        ao_drop_high: upper end.
+        score_drift: mean absolute difference of the scores (0..1) of the same frame.
+        score_drift_max: the largest.
+        limit: the largest ``ao_drop`` that passes.
+        passed: the drop is within the limit, and every output is finite.
+        reason: one sentence that says why.
+    """
+
+    reference: str
+    candidate: str
+    precision: str
+    target: str
+    clips: int
+    frames: int
+    nonfinite: int
+    mean_iou: float
+    worst_clip: ClipOverlap
+    ao_reference: float
+    ao_candidate: float
+    ao_drop: float
+    ao_drop_low: float
+    ao_drop_high: float
+    score_drift: float
+    score_drift_max: float
+    limit: float
+    passed: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class GraphInfo:
-    """One ONNX file of the bundle."""
+    """One ONNX file of the bundle; an int8 search graph's template graph is a floating-point file listed again."""
 
     file: str
     sha256: str
@@ -84,6 +153,7 @@ class GraphInfo:
     outputs: list[TensorInfo]
     rewrites: list[str]
     parity: Parity
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +168,7 @@ class CheckpointInfo:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """``manifest.json``."""
+    """``manifest.json``. ``gates`` holds what the graphs below fp32 did to trajectories, where that was judged."""
 
     format: int
     name: str
@@ -107,6 +177,7 @@ class Manifest:
     tracker: TrackerSpec
     graphs: list[GraphInfo]
     tools: dict[str, str] = field(default_factory=dict)
+    gates: list[Gate] = field(default_factory=list)
 
 
 def parse(kind: Any, value: Any, where: str) -> Any:
@@ -179,7 +250,7 @@ class Bundle:
                 if (graph.role, graph.precision, graph.target) == (role, precision, target):
                     return graph
         held = ", ".join(sorted({f"{g.precision} ({g.target})" for g in self.manifest.graphs if g.role == role}))
-        make = {"fp32": "", "fp16": " --fp16"}
+        make = {"fp32": "", "fp16": " --fp16", "int8": " --int8"}
         remedy = (
             f"make one with  mvt-deploy export{make[precision]} -o {self.folder}."
             if precision in make

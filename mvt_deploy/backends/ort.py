@@ -18,7 +18,8 @@ from .checks import check_crops, check_result
 Features = dict[str, npt.NDArray[Any]]
 
 OPENVINO_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f32"}
-"""Arithmetic OpenVINO is asked for: bf16 runs the fp32 graph in bf16."""
+"""Arithmetic OpenVINO is asked for: bf16 runs the fp32 graph in bf16; what an int8 graph leaves in floating point runs
+in whatever OpenVINO finds fastest."""
 _PLUGIN = "OpenVINOExecutionProvider"
 
 
@@ -49,9 +50,10 @@ class OrtBackend:
         self.spec = bundle.manifest.tracker
         self.label = f"ort {provider} {precision}"
         stored = "fp32" if precision == "bf16" else precision
-        targets = ("ort", "portable") if provider == "cpu" else ("portable",)
+        own = {"cpu": "ort", "openvino": "openvino"}.get(provider)
+        targets = (own, "portable") if own else ("portable",)
         # The template graph runs once a target: the CPU does it as fast as any provider would start up.
-        self._template = _session(bundle, bundle.graph("template", stored), "cpu", precision, threads)
+        self._template = _session(bundle, bundle.graph("template", stored, targets), "cpu", precision, threads)
         self._search = _session(bundle, bundle.graph("search", stored, targets), provider, precision, threads)
         self._features = [o.name for o in self._template.get_outputs()]
 
@@ -78,7 +80,9 @@ def _session(bundle: Bundle, graph: GraphInfo, provider: str, precision: str, th
     if provider == "cuda":
         providers.insert(0, _require_cuda())
     elif provider == "openvino":
-        hints: dict[str, Any] = {"INFERENCE_PRECISION_HINT": OPENVINO_HINTS[precision]}
+        hints: dict[str, Any] = {}
+        if precision in OPENVINO_HINTS:
+            hints["INFERENCE_PRECISION_HINT"] = OPENVINO_HINTS[precision]
         if threads is not None:
             hints["INFERENCE_NUM_THREADS"] = threads
         options.add_provider_for_devices([_openvino_device()], {"load_config": json.dumps({"CPU": hints})})

@@ -10,10 +10,12 @@ from rich.console import Console
 from ..errors import UserError
 from .bench import bench
 from .build import build
+from .calibrate import calibrate
 from .demo import demo
 from .doctor import doctor
 from .eval import eval
 from .export import export
+from .gate import gate
 from .package import package
 from .track import track
 from .train import train
@@ -27,6 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("export")(export)
+app.command("calibrate")(calibrate)
 app.command("build")(build)
 app.command("track")(track)
 app.command("bench")(bench)
@@ -34,6 +37,7 @@ app.command("demo")(demo)
 app.command("package")(package)
 app.command("doctor")(doctor)
 app.command("eval")(eval)
+app.command("gate")(gate)
 app.command("train")(train)
 
 

@@ -14,8 +14,9 @@ from mvt_deploy import bundle as bundles
 from mvt_deploy.assets import asset
 from mvt_deploy.errors import BundleError, ParityError
 from mvt_deploy.export import export_bundle
-from mvt_deploy.export.build import runner
+from mvt_deploy.export.build import _judged
 from mvt_deploy.export.parity import TOLERANCE, measure, reference
+from mvt_deploy.export.session import runner
 from mvt_deploy.network import load_checkpoint
 from mvt_deploy.photographs import photograph_pairs
 
@@ -103,3 +104,30 @@ def test_a_folder_that_is_no_bundle_is_left_alone(tmp_path: Path) -> None:
 def test_the_published_layout_exports(shared: Path, tmp_path: Path) -> None:
     made = export_bundle(shared / "reference" / "official_layout.pth.tar", tmp_path / "published")
     assert made.manifest.checkpoint.source == "official_layout.pth.tar"
+
+
+def _verdict(passed: bool) -> bundles.Gate:
+    worst = bundles.ClipOverlap("a", 0.5)
+    return bundles.Gate(
+        "ort cpu fp32", "ort cpu fp16", "fp16", "portable", 1, 9, 0, 0.5, worst,
+        0.8, 0.7, 0.1, 0.0, 0.2, 0.01, 0.02, 0.002, passed, "AO drops",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_the_judge_is_asked_about_every_search_graph_below_fp32_and_decides(bundle: Path, force: bool) -> None:
+    asked = []
+
+    def judge(folder: Path, precision: str, target: str) -> bundles.Gate:
+        bundles.open_bundle(folder).verify()  # whole, so that backends can open it
+        asked.append((precision, target))
+        return _verdict(False)
+
+    graphs = bundles.open_bundle(bundle).manifest.graphs
+    if force:
+        assert _judged(bundle, graphs, judge, force, lambda line: None) == [_verdict(False)]
+    else:
+        with pytest.raises(ParityError, match=r"search\.fp16\.onnx.*AO drops; nothing was written.*--force"):
+            _judged(bundle, graphs, judge, force, lambda line: None)
+    assert asked == [("fp16", "portable")]
+    assert _judged(bundle, graphs, lambda *_: None, force, lambda line: None) == []

@@ -1,0 +1,1 @@
+"""Whether a precision keeps fp32's accuracy, judged over clips: trajectories, not tensors."""

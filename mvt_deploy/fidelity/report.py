@@ -1,0 +1,50 @@
+"""A verdict as a table and as JSON, and the bar of the frames tracked for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from ..bundle import Gate
+from .gate import Tick
+
+
+def to_json(gate: Gate) -> str:
+    """The verdict's fields by name."""
+    return json.dumps(asdict(gate), indent=1)
+
+
+def to_table(gate: Gate) -> Table:
+    """For the screen."""
+    table = Table(title=f"{gate.candidate} against {gate.reference}", caption=gate.reason)
+    table.add_column("over")
+    table.add_column(f"{gate.clips} clips, {gate.frames} frames", justify="right")
+    interval = f"({gate.ao_drop_low:+.4f} to {gate.ao_drop_high:+.4f})"
+    for name, value in (
+        ("AO of the reference", f"{gate.ao_reference:.4f}"),
+        ("AO of the candidate", f"{gate.ao_candidate:.4f}"),
+        ("drop of AO", f"{gate.ao_drop:+.4f} {interval}"),
+        ("limit", f"{gate.limit:g}"),
+        ("mean IoU of the trajectories", f"{gate.mean_iou:.4f}"),
+        ("worst clip", f"{gate.worst_clip.name} {gate.worst_clip.iou:.4f}"),
+        ("score drift, mean and largest", f"{gate.score_drift:.4f}, {gate.score_drift_max:.4f}"),
+        ("frames not finite", str(gate.nonfinite)),
+        ("verdict", "passes" if gate.passed else "FAILS"),
+    ):
+        table.add_row(name, value)
+    return table
+
+
+@contextmanager
+def tracking(frames: int) -> Iterator[Tick]:
+    """A bar on stderr over so many frames; gives what must be told of them."""
+    columns = (TextColumn("frames"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task("frames", total=frames)
+        yield lambda count: bars.advance(task, count)
