@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -16,6 +17,7 @@ from .base import SearchResult
 from .checks import check_crops, check_result
 
 Features = dict[str, npt.NDArray[Any]]
+Configure = Callable[[Any], None]
 
 OPENVINO_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f32"}
 """Arithmetic OpenVINO is asked for: bf16 runs the fp32 graph in bf16; what an int8 graph leaves in floating point runs
@@ -31,8 +33,7 @@ class OrtBackend:
         provider: ``"cpu"``, ``"openvino"`` (the plug-in provider of ``onnxruntime-ep-openvino``) or ``"cuda"``.
         precision: of the graphs to run, ``"fp32"``, ``"fp16"`` or ``"int8"``; ``"bf16"`` with OpenVINO.
         threads: CPU threads of a session; None lets the runtime choose (one a core).
-        fuse_qdq: turn Q/DQ pairs into the runtime's int8 operators; False computes them as written, which fp16 ones
-            need.
+        configure: given each session's ``onnxruntime.SessionOptions`` last, to change what else the runtime can.
 
     Raises:
         BundleError: the bundle lacks such graphs, or a file is damaged.
@@ -48,7 +49,7 @@ class OrtBackend:
         provider: str = "cpu",
         precision: str = "fp32",
         threads: int | None = None,
-        fuse_qdq: bool = True,
+        configure: Configure = lambda options: None,
     ) -> None:
         if precision == "bf16" and provider != "openvino":
             raise BackendError(
@@ -60,8 +61,9 @@ class OrtBackend:
         own = {"cpu": "ort", "openvino": "openvino"}.get(provider)
         targets = (own, "portable") if own else ("portable",)
         # The template graph runs once a target: the CPU does it as fast as any provider would start up.
-        self._template = _session(bundle, bundle.graph("template", stored, targets), "cpu", precision, threads)
-        self._search = _session(bundle, bundle.graph("search", stored, targets), provider, precision, threads, fuse_qdq)
+        graphs = [bundle.graph(role, stored, targets) for role in ("template", "search")]
+        self._template = _session(bundle, graphs[0], "cpu", precision, threads, configure)
+        self._search = _session(bundle, graphs[1], provider, precision, threads, configure)
         self._features = [o.name for o in self._template.get_outputs()]
 
     def template(self, crops: npt.NDArray[np.uint8]) -> Features:
@@ -78,15 +80,14 @@ class OrtBackend:
 
 
 def _session(
-    bundle: Bundle, graph: GraphInfo, provider: str, precision: str, threads: int | None, fuse_qdq: bool = True
+    bundle: Bundle, graph: GraphInfo, provider: str, precision: str, threads: int | None, configure: Configure
 ) -> Any:
+    """A session with the runtime's defaults: no other setting was faster (benchmarks/ort_session.py)."""
     path = bundle.path(graph)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only: its warnings speak of nothing a user can mend
     if threads is not None:
         options.intra_op_num_threads = threads
-    if not fuse_qdq:
-        options.add_session_config_entry("session.disable_quant_qdq", "1")
     providers = ["CPUExecutionProvider"]
     if provider == "cuda":
         providers.insert(0, _require_cuda())
@@ -98,6 +99,7 @@ def _session(
             hints["INFERENCE_NUM_THREADS"] = threads
         options.add_provider_for_devices([_openvino_device()], {"load_config": json.dumps({"CPU": hints})})
         providers = []
+    configure(options)
     try:
         return onnxruntime.InferenceSession(str(path), options, **({"providers": providers} if providers else {}))
     except Exception as error:  # the runtime's own exceptions share no public base class

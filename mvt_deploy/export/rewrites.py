@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..errors import UserError
-from ..network.blocks import Attention, ConvNormAct, SiamMoViT, Transformer, fold, unfold
+from ..network.blocks import PATCH, Attention, ConvNormAct, SiamMoViT, Transformer, fold, unfold
 from ..network.inference import GRID, Located, decode
-from ..network.model import SCORE_CLAMP, CenterHead, Maps
+from ..network.model import SCORE_CLAMP, SEARCH_SIZE, TEMPLATE_SIZE, CenterHead, Maps
 from .graphs import Graphs, JointBlock, Locate, Prepare
 
 Rewrite = Callable[[Graphs], None]
@@ -84,15 +84,24 @@ class SelfAttention(nn.Module):
         self.qkv_proj.weight = nn.Parameter(self.qkv_proj.weight * scale[:, None], requires_grad=False)
         self.qkv_proj.bias = nn.Parameter(self.qkv_proj.bias * scale, requires_grad=False)
 
-    def core(self, qkv: Tensor) -> Tensor:
+    def project(self, tokens: Tensor) -> tuple[Tensor, ...]:
+        """What :meth:`core` takes: Q, K and V in one, ``[..., 3C]``."""
+        return (self.qkv_proj(tokens),)
+
+    def parts(self, qkv: Tensor) -> tuple[Tensor, ...]:
+        """Q, K and V in one ``[..., 3C]`` as :meth:`project` would have given them."""
+        return (qkv,)
+
+    def core(self, *parts: Tensor) -> Tensor:
         """``[B, N, 3C]`` to ``[B, N, C]``: the products and the softmax between the projections."""
+        (qkv,) = parts
         length, width = qkv.shape[1], self.out_proj.in_features
         q, k, v = qkv.reshape(-1, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
         weights = (q @ k.transpose(-1, -2)).softmax(-1)
         return (weights @ v).transpose(1, 2).reshape(-1, length, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return self.out_proj(self.core(self.qkv_proj(tokens)))
+        return self.out_proj(self.core(*self.project(tokens)))
 
 
 def fold_attention_scale(graphs: Graphs) -> None:
@@ -110,8 +119,10 @@ class FusedAttention(SelfAttention):
         nn.Module.__init__(self)
         self.heads, self.qkv_proj, self.out_proj = attention.heads, attention.qkv_proj, attention.out_proj
 
-    def core(self, qkv: Tensor) -> Tensor:
-        q, k, v = qkv.chunk(3, dim=-1)
+    def core(self, *parts: Tensor) -> Tensor:
+        return self._operator(*parts[0].chunk(3, dim=-1))
+
+    def _operator(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return torch.onnx.ops.symbolic(
             "com.microsoft::MultiHeadAttention",
             (q, k, v),
@@ -133,6 +144,26 @@ def fuse_attention(graphs: Graphs) -> None:
                 layer.pre_norm_mha[1] = FusedAttention(layer.pre_norm_mha[1])
 
 
+class RowAttention(FusedAttention):
+    """The same on tokens that are the rows of one matrix ``[B*N, C]``; Q, K and V are apart, so that none is copied."""
+
+    def __init__(self, attention: FusedAttention, length: int) -> None:
+        super().__init__(attention)
+        self.length = length  # N
+        weights, biases = self.qkv_proj.weight.chunk(3), self.qkv_proj.bias.chunk(3)
+        self.products = nn.ModuleList(_linear(w, b) for w, b in zip(weights, biases, strict=True))
+
+    def project(self, tokens: Tensor) -> tuple[Tensor, ...]:
+        return tuple(product(tokens) for product in self.products)
+
+    def parts(self, qkv: Tensor) -> tuple[Tensor, ...]:
+        return qkv.chunk(3, dim=-1)
+
+    def core(self, *parts: Tensor) -> Tensor:
+        q, k, v = (part.unflatten(0, (-1, self.length)) for part in parts)
+        return self._operator(q, k, v).flatten(0, 1)
+
+
 # --- tokens ---------------------------------------------------------------------------------------------------------
 
 
@@ -146,21 +177,28 @@ class TokenBlock(JointBlock):
         assert isinstance(outer, ConvNormAct)
         self.local = block.local_rep[0]
         self.widen, self.narrow = _as_linear(inner), _as_linear(outer)
+        self.unfold, self.fold = unfold, fold
+        self.last = 1  # dimension of tokens [B, P, N, C] up to which the transformer has them as one
 
     def _tokens(self, x: Tensor) -> Tensor:
-        return self.widen(unfold(self.local(x)))
+        return self.widen(self.unfold(self.local(x)))
 
-    def _map(self, tokens: Tensor, height: int) -> Tensor:
-        return fold(F.relu(self.narrow(tokens)), height)
+    def _maps(self, attended: Tensor, places: int, x: int, z: int) -> tuple[Tensor, Tensor]:
+        """The transformer's output as feature maps of both images, whose heights are ``x`` and ``z``."""
+        lengths = [height**2 // PATCH**2 for height in (x, z)]
+        tokens = F.relu(self.narrow(attended)).reshape(-1, places, sum(lengths), self.narrow.out_features)
+        return self.fold(tokens[:, :, : lengths[0]], x), self.fold(tokens[:, :, lengths[0] :], z)
 
     def template(self, z: Tensor) -> tuple[Tensor, ...]:
         return z, self._tokens(z)
 
     def forward(self, x: Tensor, features: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        tokens_x, tokens_z = self.block.attend(self._tokens(x), tokens)
+        both = torch.cat([self._tokens(x), tokens], 2)
+        attended = self.block.global_rep(both.flatten(0, self.last))
+        maps = self._maps(attended, tokens.shape[1], x.shape[2], features.shape[2])
         return tuple(
-            self.block.fusion(torch.cat([image, self._map(t, image.shape[2])], 1))
-            for image, t in ((x, tokens_x), (features, tokens_z))
+            self.block.fusion(torch.cat([image, of_tokens], 1))
+            for image, of_tokens in zip((x, features), maps, strict=True)
         )
 
 
@@ -197,13 +235,18 @@ class CachedBlock(TokenBlock):
     def forward(self, x: Tensor, features: Tensor, tokens: Tensor, qkv: Tensor) -> tuple[Tensor, Tensor]:
         tokens_x = self._tokens(x)
         norm, attention = self._first()
-        both = torch.cat([tokens_x, tokens], 2).flatten(0, 1)
-        attended = attention.core(torch.cat([attention.qkv_proj(norm(tokens_x)), qkv], 2).flatten(0, 1))
-        both = both + attention.out_proj(attended)
+
+        def joined(of_x: Tensor, of_z: Tensor) -> Tensor:
+            """Of all tokens, from a search image's rows and a template's ``[B, P, N, C]``."""
+            return torch.cat([of_x.reshape(*places, of_z.shape[3]), of_z], 2).flatten(0, self.last)
+
+        places = (-1, *tokens_x.shape[1:3])
+        projected = attention.project(norm(tokens_x.flatten(0, self.last)))
+        parts = [joined(a, b) for a, b in zip(projected, attention.parts(qkv), strict=True)]
+        both = joined(tokens_x, tokens) + attention.out_proj(attention.core(*parts))
         both = both + self.block.global_rep[0].pre_norm_ffn(both)
-        both = self.block.global_rep[1:](both).unflatten(0, (-1, tokens.shape[1]))
-        length = tokens_x.shape[2]
-        map_x, map_z = self._map(both[:, :, :length], x.shape[2]), self._map(both[:, :, length:], features.shape[2])
+        attended = self.block.global_rep[1:](both)
+        map_x, map_z = self._maps(attended, tokens.shape[1], x.shape[2], features.shape[2])
         return self.block.fusion(torch.cat([x, map_x], 1)), F.relu(features + self.of_tokens(map_z))
 
     def _first(self) -> tuple[nn.Module, SelfAttention]:
@@ -214,6 +257,46 @@ class CachedBlock(TokenBlock):
 def cache_template(graphs: Graphs) -> None:
     """More of the first joint block into the template graph. Needs the other rewrites of blocks."""
     graphs.search.block_3 = graphs.template.block = CachedBlock(graphs.search.block_3.block)
+
+
+# --- layouts that suit ONNX Runtime ---------------------------------------------------------------------------------
+
+
+def flatten_tokens(graphs: Graphs) -> None:
+    """Tokens as the rows of one matrix, so that a product is one Gemm, with its ReLU, and no reshape stands between.
+
+    It also keeps ONNX Runtime from its SkipLayerNormalization, which is slower than an Add and a LayerNormalization.
+    """
+    for joint, stride in ((graphs.search.block_3, 8), (graphs.search.block_4, 16)):
+        joint.last = 2
+        cells = sum((size // stride) ** 2 for size in (SEARCH_SIZE, TEMPLATE_SIZE))
+        for layer in joint.block.global_rep:
+            if isinstance(layer, Transformer):
+                layer.pre_norm_mha[1] = RowAttention(layer.pre_norm_mha[1], cells // PATCH**2)
+
+
+def channels_last_tokens(graphs: Graphs) -> None:
+    """Between maps and tokens the channels move first, then whole cells.
+
+    The first move is free beside a blocked convolution, the second copies runs of channels.
+    """
+    for joint in (graphs.search.block_3, graphs.search.block_4):
+        joint.unfold, joint.fold = unfold_cells, fold_cells
+
+
+def unfold_cells(x: Tensor) -> Tensor:
+    """``[B, C, H, W]`` to tokens ``[B, P, N, C]``, by way of ``[B, H, W, C]``."""
+    rows, columns = x.shape[2] // PATCH, x.shape[3] // PATCH
+    cells = x.permute(0, 2, 3, 1).unflatten(2, (columns, PATCH)).unflatten(1, (rows, PATCH))
+    return cells.permute(0, 2, 4, 1, 3, 5).flatten(3, 4).flatten(1, 2)  # (B, ph, pw, rows, columns, C)
+
+
+def fold_cells(tokens: Tensor, height: int) -> Tensor:
+    """Tokens ``[B, P, N, C]`` back to ``[B, C, H, W]``; the inverse of :func:`unfold_cells`."""
+    rows = height // PATCH
+    patches = tokens.unflatten(2, (rows, -1)).unflatten(1, (PATCH, PATCH))  # (B, ph, pw, rows, columns, C)
+    cells = patches.permute(0, 3, 1, 4, 2, 5).flatten(3, 4).flatten(1, 2)
+    return cells.permute(0, 3, 1, 2)
 
 
 # --- head -----------------------------------------------------------------------------------------------------------
@@ -345,6 +428,8 @@ _ORDER: tuple[Rewrite, ...] = (
     fuse_attention,
     project_tokens,
     cache_template,
+    flatten_tokens,
+    channels_last_tokens,
     merge_neck_into_head,
     regress_at_peak,
 )
@@ -354,12 +439,15 @@ NEEDS = {
     "fuse_attention": ("fold_attention_scale",),
     "project_tokens": ("fold_batch_norms",),
     "cache_template": ("fold_batch_norms", "fold_attention_scale", "project_tokens"),
+    "flatten_tokens": ("fold_batch_norms", "fold_attention_scale", "fuse_attention", "project_tokens"),
+    "channels_last_tokens": ("fold_batch_norms", "project_tokens"),
     "merge_neck_into_head": ("fold_batch_norms",),
     "regress_at_peak": ("fold_batch_norms", "merge_neck_into_head"),
 }
 """What a rewrite builds on."""
 ORT = tuple(REWRITES)
-PORTABLE = tuple(name for name in REWRITES if name != "fuse_attention")
+_ORT_ONLY = ("fuse_attention", "flatten_tokens", "channels_last_tokens")
+PORTABLE = tuple(name for name in REWRITES if name not in _ORT_ONLY)
 
 
 def apply(graphs: Graphs, names: Iterable[str]) -> tuple[str, ...]:
@@ -399,10 +487,14 @@ def _as_linear(block: ConvNormAct) -> nn.Linear:
     """A 1x1 convolution as a product on the last axis."""
     convolution: nn.Conv2d = block.block.conv
     weight = convolution.weight[:, :, 0, 0]
-    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=convolution.bias is not None, dtype=weight.dtype)
+    return _linear(weight, convolution.bias)
+
+
+def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, dtype=weight.dtype)
     linear.weight = nn.Parameter(weight.clone(), requires_grad=False)
-    if convolution.bias is not None:
-        linear.bias = nn.Parameter(convolution.bias.clone(), requires_grad=False)
+    if bias is not None:
+        linear.bias = nn.Parameter(bias.clone(), requires_grad=False)
     return linear
 
 

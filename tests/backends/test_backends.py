@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from mvt_deploy import load
 from mvt_deploy.backends.auto import fastest
 from mvt_deploy.backends.base import Backend, SearchResult, TrackerSpec
 from mvt_deploy.backends.checks import check_result
+from mvt_deploy.backends.ort import OrtBackend
+from mvt_deploy.bundle import open_bundle
 from mvt_deploy.errors import BackendError, NonFiniteError
 
 pytest.importorskip("torch")
@@ -156,3 +160,38 @@ def test_what_is_not_finite_never_becomes_a_box(value: float) -> None:
         check_result(SearchResult(np.where(np.arange(4) == 2, value, box).astype(np.float32), score))
     with pytest.raises(NonFiniteError):
         check_result(SearchResult(box, np.array([0.5, value], np.float32)))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory in use is read from /proc")
+def test_memory_stays(bundle: Path, pairs: Pairs) -> None:
+    """Two templates and several hundred searches, of one and of two targets in turns."""
+
+    def resident() -> float:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    model = load(bundle)
+    templates = [model.template(pairs.template[i : i + n]) for i, n in ((0, 1), (1, 2))]
+
+    def search(times: int) -> None:
+        for _ in range(times):
+            model.search(pairs.search[:1], templates[0])
+            model.search(pairs.search[1:3], templates[1])
+
+    search(25)
+    before = resident()
+    search(150)
+    assert resident() - before < 5  # MB; one kept result or crop a search would be 30 or more
+
+
+def test_the_session_can_be_configured(bundle: Path, pairs: Pairs) -> None:
+    seen = []
+
+    def configure(options: onnxruntime.SessionOptions) -> None:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        seen.append(options.intra_op_num_threads)
+
+    model = OrtBackend(open_bundle(bundle), threads=1, configure=configure)
+    assert seen == [1, 1]
+    found, wanted = (m.search(pairs.search, m.template(pairs.template)) for m in (model, load(bundle)))
+    assert np.abs(found.box - wanted.box).max() < 1e-5

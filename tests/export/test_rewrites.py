@@ -14,14 +14,16 @@ from mvt_deploy.assets import asset
 from mvt_deploy.errors import UserError
 from mvt_deploy.export.graphs import split
 from mvt_deploy.export.parity import measure, reference
-from mvt_deploy.export.rewrites import NEEDS, ORT, PORTABLE, REWRITES, apply
+from mvt_deploy.export.rewrites import NEEDS, ORT, PORTABLE, REWRITES, apply, fold_cells, unfold_cells
 from mvt_deploy.export.session import runner
 from mvt_deploy.export.to_onnx import example_inputs, to_onnx
 from mvt_deploy.network import MVT, load_checkpoint
+from mvt_deploy.network.blocks import unfold
 from mvt_deploy.network.inference import Located, decode, hann_window, prepare
 from mvt_deploy.photographs import Pairs, photograph_pairs
 
-RUNS_IN_TORCH = [name for name in REWRITES if name != "fuse_attention"]
+ORT_OPERATORS = ("fuse_attention", "flatten_tokens")
+RUNS_IN_TORCH = [name for name in REWRITES if name not in ORT_OPERATORS]
 
 
 @pytest.fixture(scope="module", params=["trained", "random"])
@@ -79,9 +81,10 @@ def test_peaks_on_the_rim(pairs: Pairs) -> None:
 
 
 @pytest.mark.slow
-def test_fused_attention_in_onnx_runtime(model: MVT, pairs: Pairs, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ORT_OPERATORS)
+def test_onnx_runtimes_own_operators(model: MVT, pairs: Pairs, tmp_path: Path, name: str) -> None:
     graphs = split(model)
-    apply(graphs, ["fold_attention_scale", "fuse_attention"])
+    apply(graphs, [*NEEDS[name], name])
     for graph, inputs in zip(graphs, example_inputs(*graphs), strict=True):
         to_onnx(graph, inputs, tmp_path / f"{graph.role}.onnx")
     runners = [runner(tmp_path / f"{role}.onnx") for role in ("template", "search")]
@@ -89,7 +92,7 @@ def test_fused_attention_in_onnx_runtime(model: MVT, pairs: Pairs, tmp_path: Pat
 
 
 def test_targets() -> None:
-    assert set(ORT) - set(PORTABLE) == {"fuse_attention"}
+    assert set(ORT) - set(PORTABLE) == {*ORT_OPERATORS, "channels_last_tokens"}
 
 
 def test_portable_graphs_use_standard_operators_only(bundle: Path) -> None:
@@ -106,6 +109,27 @@ def test_each_attention_is_one_operator(bundle: Path) -> None:
     operators = [n.op_type for n in onnx.load(bundle / "search.ort.onnx").graph.node]
     assert operators.count("MultiHeadAttention") == 6
     assert "Softmax" not in operators
+
+
+@pytest.mark.parametrize("height", [8, 16, 32])
+def test_moving_whole_cells_is_the_same_unfolding(height: int) -> None:
+    x = torch.randn(2, 24, height, height)
+    tokens = unfold_cells(x)
+    assert torch.equal(tokens, unfold(x))
+    assert torch.equal(fold_cells(tokens, height), x)
+
+
+def test_onnx_runtime_fuses_the_flat_tokens(bundle: Path, tmp_path: Path) -> None:
+    """ReLUs join their Gemm, and the slow SkipLayerNormalization is not made."""
+    import onnx
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    onnxruntime.InferenceSession(str(bundle / "search.ort.onnx"), options, providers=["CPUExecutionProvider"])
+    operators = [n.op_type for n in onnx.load(tmp_path / "optimised.onnx").graph.node]
+    assert operators.count("FusedGemm") == 8  # six feed-forward layers, two narrowing products
+    assert "SkipLayerNormalization" not in operators
 
 
 def test_unknown_and_unsupported_rewrites_are_refused(model: MVT) -> None:
