@@ -16,6 +16,7 @@ from mvt_deploy.bundle import Gate, parse
 from mvt_deploy.errors import NonFiniteError, UserError
 from mvt_deploy.fidelity.clips import Clip, rendered
 from mvt_deploy.fidelity.gate import LIMITS, compare, follow, judge
+from mvt_deploy.fidelity.judge import Judge
 
 
 class Still:
@@ -125,6 +126,20 @@ def test_truth_of_rendered_clips_follows_the_picture() -> None:
             if x > 0 and y > 0
         ]
         assert np.corrcoef(first, last)[0, 1] > 0.8, clip.name
+
+
+@pytest.mark.slow
+def test_fp16_follows_the_path_of_fp32(bundle: Path) -> None:
+    told: list[int] = []
+    judge = Judge(rendered(9), tick=told.append)
+    gate = judge(bundle, "fp16", "portable")
+    assert gate.passed
+    assert gate.mean_iou > 0.99
+    assert gate.score_drift < 0.005  # on average: a crop one pixel off shifts single scores by more
+    assert (gate.reference, gate.candidate, gate.limit) == ("ort cpu fp32", "ort cpu fp16", LIMITS["fp16"])
+    assert sum(told) == 2 * 9 * len(judge.clips)
+    assert judge(bundle, "fp16", "portable") == gate
+    assert sum(told) == 3 * 9 * len(judge.clips)  # fp32 was tracked once
 
 
 @pytest.mark.slow
