@@ -8,14 +8,19 @@ from .errors import UserError
 
 _PACKAGED = Path(__file__).parent / "data"
 _CLONE = Path(__file__).parent.parent
-_PLACES = {"mvt.safetensors": "models/mvt.safetensors", "photographs": "calibration/photographs"}
+_PLACES = {
+    "mvt.safetensors": "models/mvt.safetensors",
+    "photographs": "calibration/photographs",
+    "calibration": "calibration/default",
+}
 
 
 def asset(name: str) -> Path:
     """The path of a shipped file or folder.
 
     Args:
-        name: ``mvt.safetensors`` (the default checkpoint) or ``photographs``.
+        name: ``mvt.safetensors`` (the default checkpoint), ``photographs``, or ``calibration`` (the default set and its
+            cache of activation ranges).
 
     Raises:
         UserError: this installation lacks it.

@@ -71,6 +71,20 @@ class Parity:
 
 
 @dataclass(frozen=True, slots=True)
+class Calibration:
+    """What an int8 graph's activation ranges come from.
+
+    ``method`` chose the ranges, measured on ``pairs`` pairs of crops whose files have the digest ``data``; the nodes
+    ``kept`` stayed in floating point.
+    """
+
+    method: str
+    pairs: int
+    data: str
+    kept: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class ClipOverlap:
     """A clip's name and the mean IoU of two trajectories in it, 0..1."""
 
@@ -99,8 +113,8 @@ class Gate:
         ao_drop_high: upper end.
         score_drift: mean absolute difference of the scores (0..1) of the same frame.
         score_drift_max: the largest.
-        limit: the largest ``ao_drop`` that passes.
-        passed: the drop is within the limit, and every output is finite.
+        limit: the largest ``ao_drop`` that passes without doubt.
+        passed: every output is finite, and the drop is within the limit or not shown (see ``mvt_deploy.fidelity``).
         reason: one sentence that says why.
     """
 
@@ -127,7 +141,7 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class GraphInfo:
-    """One ONNX file of the bundle."""
+    """One ONNX file of the bundle; an int8 search graph's template graph is a floating-point file listed again."""
 
     file: str
     sha256: str
@@ -139,6 +153,7 @@ class GraphInfo:
     outputs: list[TensorInfo]
     rewrites: list[str]
     parity: Parity
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +250,7 @@ class Bundle:
                 if (graph.role, graph.precision, graph.target) == (role, precision, target):
                     return graph
         held = ", ".join(sorted({f"{g.precision} ({g.target})" for g in self.manifest.graphs if g.role == role}))
-        make = {"fp32": "", "fp16": " --fp16"}
+        make = {"fp32": "", "fp16": " --fp16", "int8": " --int8"}
         remedy = (
             f"make one with  mvt-deploy export{make[precision]} -o {self.folder}."
             if precision in make

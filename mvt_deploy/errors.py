@@ -60,3 +60,7 @@ class NonFiniteError(BackendError):
 
 class TrainingError(UserError):
     """A training run cannot start or go on: a setting, the data, or what a folder already holds."""
+
+
+class CalibrationError(UserError):
+    """A calibration set or its cache of activation ranges cannot be read, written or used."""

@@ -22,7 +22,8 @@ class OpenVinoBackend:
 
     Args:
         bundle: an opened bundle.
-        precision: ``"fp32"``; ``"bf16"`` runs the same graphs in bf16; ``"fp16"`` reads the fp16 graphs.
+        precision: ``"fp32"``; ``"bf16"`` runs the same graphs in bf16; ``"fp16"`` reads the fp16 graphs, ``"int8"``
+            the int8 graph, whose other operations run in bf16 where the processor has it.
         threads: CPU threads; None lets OpenVINO choose.
 
     Raises:
@@ -39,15 +40,14 @@ class OpenVinoBackend:
         if precision == "bf16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise BackendError("this processor has no bf16 arithmetic: use --precision fp32.")
         stored = "fp32" if precision == "bf16" else precision
-        self._config: dict[str, Any] = {
-            "INFERENCE_PRECISION_HINT": OPENVINO_HINTS[precision],
-            "PERFORMANCE_HINT": "LATENCY",
-        }
+        self._config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+        if precision in OPENVINO_HINTS:
+            self._config["INFERENCE_PRECISION_HINT"] = OPENVINO_HINTS[precision]
         if threads is not None:
             self._config["INFERENCE_NUM_THREADS"] = threads
         try:
             self._models = {
-                role: self._core.read_model(str(bundle.path(bundle.graph(role, stored))))
+                role: self._core.read_model(str(bundle.path(bundle.graph(role, stored, ("openvino", "portable")))))
                 for role in ("template", "search")
             }
         except RuntimeError as error:

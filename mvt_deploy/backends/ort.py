@@ -18,7 +18,8 @@ from .checks import check_crops, check_result
 Features = dict[str, npt.NDArray[Any]]
 
 OPENVINO_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f32"}
-"""Arithmetic OpenVINO is asked for: bf16 runs the fp32 graph in bf16."""
+"""Arithmetic OpenVINO is asked for: bf16 runs the fp32 graph in bf16; what an int8 graph leaves in floating point runs
+in whatever OpenVINO finds fastest."""
 _PLUGIN = "OpenVINOExecutionProvider"
 
 
@@ -30,6 +31,7 @@ class OrtBackend:
         provider: ``"cpu"``, ``"openvino"`` (the plug-in provider of ``onnxruntime-ep-openvino``) or ``"cuda"``.
         precision: of the graphs to run, ``"fp32"`` or ``"fp16"``; ``"bf16"`` with OpenVINO.
         threads: CPU threads of a session; None lets the runtime choose (one a core).
+        fuse_qdq: let the runtime turn Q/DQ pairs into its own int8 operators; otherwise they are computed as written.
 
     Raises:
         BundleError: the bundle lacks such graphs, or a file is damaged.
@@ -40,7 +42,12 @@ class OrtBackend:
     name = "ort"
 
     def __init__(
-        self, bundle: Bundle, provider: str = "cpu", precision: str = "fp32", threads: int | None = None
+        self,
+        bundle: Bundle,
+        provider: str = "cpu",
+        precision: str = "fp32",
+        threads: int | None = None,
+        fuse_qdq: bool = True,
     ) -> None:
         if precision == "bf16" and provider != "openvino":
             raise BackendError(
@@ -49,10 +56,11 @@ class OrtBackend:
         self.spec = bundle.manifest.tracker
         self.label = f"ort {provider} {precision}"
         stored = "fp32" if precision == "bf16" else precision
-        targets = ("ort", "portable") if provider == "cpu" else ("portable",)
+        own = {"cpu": "ort", "openvino": "openvino"}.get(provider)
+        targets = (own, "portable") if own else ("portable",)
         # The template graph runs once a target: the CPU does it as fast as any provider would start up.
-        self._template = _session(bundle, bundle.graph("template", stored), "cpu", precision, threads)
-        self._search = _session(bundle, bundle.graph("search", stored, targets), provider, precision, threads)
+        self._template = _session(bundle, bundle.graph("template", stored, targets), "cpu", precision, threads)
+        self._search = _session(bundle, bundle.graph("search", stored, targets), provider, precision, threads, fuse_qdq)
         self._features = [o.name for o in self._template.get_outputs()]
 
     def template(self, crops: npt.NDArray[np.uint8]) -> Features:
@@ -68,17 +76,23 @@ class OrtBackend:
         self._template = self._search = None
 
 
-def _session(bundle: Bundle, graph: GraphInfo, provider: str, precision: str, threads: int | None) -> Any:
+def _session(
+    bundle: Bundle, graph: GraphInfo, provider: str, precision: str, threads: int | None, fuse_qdq: bool = True
+) -> Any:
     path = bundle.path(graph)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only: its warnings speak of nothing a user can mend
     if threads is not None:
         options.intra_op_num_threads = threads
+    if not fuse_qdq:
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     providers = ["CPUExecutionProvider"]
     if provider == "cuda":
         providers.insert(0, _require_cuda())
     elif provider == "openvino":
-        hints: dict[str, Any] = {"INFERENCE_PRECISION_HINT": OPENVINO_HINTS[precision]}
+        hints: dict[str, Any] = {}
+        if precision in OPENVINO_HINTS:
+            hints["INFERENCE_PRECISION_HINT"] = OPENVINO_HINTS[precision]
         if threads is not None:
             hints["INFERENCE_NUM_THREADS"] = threads
         options.add_provider_for_devices([_openvino_device()], {"load_config": json.dumps({"CPU": hints})})

@@ -10,12 +10,14 @@ from rich.console import Console
 from ..errors import UserError
 from .bench import bench
 from .build import build
+from .calibrate import calibrate
 from .demo import demo
 from .doctor import doctor
 from .eval import eval
 from .export import export
 from .gate import gate
 from .package import package
+from .sensitivity import sensitivity
 from .track import track
 from .train import train
 
@@ -28,6 +30,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("export")(export)
+app.command("calibrate")(calibrate)
 app.command("build")(build)
 app.command("track")(track)
 app.command("bench")(bench)
@@ -36,6 +39,7 @@ app.command("package")(package)
 app.command("doctor")(doctor)
 app.command("eval")(eval)
 app.command("gate")(gate)
+app.command("sensitivity")(sensitivity)
 app.command("train")(train)
 
 

@@ -19,11 +19,13 @@ from ..assets import asset
 from ..bundle import Bundle, CheckpointInfo, Gate, GraphInfo, Manifest, TrackerSpec, open_bundle, sha256
 from ..errors import ParityError
 from ..network import MVT, load_checkpoint, save_checkpoint
-from ..photographs import photograph_pairs
+from ..photographs import Pairs, photograph_pairs
 from ..version import __version__
 from .graphs import Graph, cast, split
-from .parity import Array, Runner, measure, reference
+from .int8.graphs import Int8, int8_graphs
+from .parity import Answer, measure, reference
 from .rewrites import ORT, PORTABLE, REWRITES, apply
+from .session import runner
 from .to_onnx import OPSET, example_inputs, tensors, to_onnx
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
@@ -46,6 +48,7 @@ def export_bundle(
     folder: Path = bundles.DEFAULT,
     *,
     fp16: bool = False,
+    int8: Int8 | None = None,
     rewrites: Collection[str] = tuple(REWRITES),
     judge: Judge | None = None,
     force: bool = False,
@@ -60,6 +63,7 @@ def export_bundle(
         checkpoint: ``.safetensors`` or ``.pth.tar``; None is the default checkpoint that travels with the package.
         folder: the bundle's place; an earlier bundle there is replaced, anything else is refused.
         fp16: add fp16 graphs.
+        int8: add int8 graphs, made so; TensorRT's is made from the fp16 graphs, which are added with it.
         rewrites: names of the exact rewrites to apply (see :mod:`.rewrites`); all of them by default.
         judge: asked about every search graph below fp32; its verdicts go into the manifest.
         force: write the bundle although a verdict is against it.
@@ -67,23 +71,30 @@ def export_bundle(
 
     Raises:
         CheckpointError: the checkpoint cannot be read or does not fit the network.
+        CalibrationError: the calibration set or its cache cannot be used.
         ParityError: a graph differs from the network by more than its tolerance, or fails the judge; nothing is
             written.
         BundleError: the folder cannot be written or is no bundle.
     """
+    store = int8.store(say) if int8 else None  # before the long part: its mistakes are the user's
     source = checkpoint or asset("mvt.safetensors")
     model = load_checkpoint(source)
     with bundles.staging(folder) as place:
         save_checkpoint(model, place / bundles.CHECKPOINT, {"source": source.name})
-        graphs = _export_precision(model, "fp32", place, rewrites, say)
-        if fp16:
-            graphs += _export_precision(model, "fp16", place, rewrites, say)
+        pairs = photograph_pairs()
+        answers = reference(model, pairs)
+        graphs: list[GraphInfo] = []
+        for precision in ("fp32", *(["fp16"] if fp16 or int8 else [])):
+            graphs += _export_precision(model, precision, place, rewrites, pairs, answers, say)
+        digest = sha256(place / bundles.CHECKPOINT)
+        if int8 and store:
+            graphs += int8_graphs(place, graphs, int8, store, digest, pairs, answers, say)
         parameters = sum(p.numel() for p in model.parameters())
         manifest = Manifest(
             format=bundles.FORMAT,
             name=folder.name,
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            checkpoint=CheckpointInfo(bundles.CHECKPOINT, sha256(place / bundles.CHECKPOINT), parameters, source.name),
+            checkpoint=CheckpointInfo(bundles.CHECKPOINT, digest, parameters, source.name),
             tracker=TrackerSpec(),
             graphs=graphs,
             tools={"mvt-deploy": __version__, **{t.__name__: str(t.__version__).lstrip("v") for t in _TOOLS}},
@@ -113,10 +124,16 @@ def _judged(place: Path, graphs: list[GraphInfo], judge: Judge, force: bool, say
     return gates
 
 
-def _export_precision(model: MVT, precision: str, place: Path, rewrites: Collection[str], say: Say) -> list[GraphInfo]:
+def _export_precision(
+    model: MVT,
+    precision: str,
+    place: Path,
+    rewrites: Collection[str],
+    pairs: Pairs,
+    answers: list[Answer],
+    say: Say,
+) -> list[GraphInfo]:
     """The template graph and the search graphs of one precision, written, measured and described."""
-    pairs = photograph_pairs()
-    answers = reference(model, pairs)
     made: list[GraphInfo] = []
     template = place / _file("template", precision)
     for target in TARGETS[precision]:
@@ -154,19 +171,6 @@ def _export_precision(model: MVT, precision: str, place: Path, rewrites: Collect
 def _file(role: str, precision: str, target: str = "portable") -> str:
     parts = [role, *([precision] if precision != "fp32" else []), *([target] if target != "portable" else []), "onnx"]
     return ".".join(parts)
-
-
-def runner(path: Path) -> Runner:
-    """A graph file as a function, in ONNX Runtime with its defaults."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    names = [o.name for o in session.get_outputs()]
-
-    def run(inputs: dict[str, Array]) -> dict[str, Array]:
-        return dict(zip(names, session.run(names, inputs), strict=True))
-
-    return run
 
 
 def ensure_bundle(folder: Path = bundles.DEFAULT) -> Path:

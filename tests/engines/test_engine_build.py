@@ -102,7 +102,7 @@ def with_int8(copied: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundl
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     from mvt_deploy.engines.lint import int8_safe
-    from mvt_deploy.export.build import runner
+    from mvt_deploy.export.session import runner
 
     folder = tmp_path_factory.mktemp("int8") / "mvt"
     shutil.copytree(copied.folder, folder, ignore=shutil.ignore_patterns("engines"))

@@ -14,8 +14,9 @@ from mvt_deploy import bundle as bundles
 from mvt_deploy.assets import asset
 from mvt_deploy.errors import BundleError, ParityError
 from mvt_deploy.export import export_bundle
-from mvt_deploy.export.build import _judged, runner
+from mvt_deploy.export.build import _judged
 from mvt_deploy.export.parity import TOLERANCE, measure, reference
+from mvt_deploy.export.session import runner
 from mvt_deploy.network import load_checkpoint
 from mvt_deploy.photographs import photograph_pairs
 

@@ -12,10 +12,10 @@ torch = pytest.importorskip("torch")
 
 from mvt_deploy.assets import asset
 from mvt_deploy.errors import UserError
-from mvt_deploy.export.build import runner
 from mvt_deploy.export.graphs import split
 from mvt_deploy.export.parity import measure, reference
 from mvt_deploy.export.rewrites import NEEDS, ORT, PORTABLE, REWRITES, apply
+from mvt_deploy.export.session import runner
 from mvt_deploy.export.to_onnx import example_inputs, to_onnx
 from mvt_deploy.network import MVT, load_checkpoint
 from mvt_deploy.network.inference import Located, decode, hann_window, prepare

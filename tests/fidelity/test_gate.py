@@ -77,6 +77,19 @@ def test_the_worst_clip_is_named_and_the_interval_spans_the_clips() -> None:
     assert gate.limit == LIMITS["int8"]
 
 
+def test_a_drop_that_is_not_shown_passes_unless_it_is_large() -> None:
+    # The candidate is off in one clip of two; in the other it is right where the reference is off by almost as much.
+    clips = [still("a"), still("b")]
+    wanted = [follow(Still(), clips[0]), follow(Still(1 / 16), clips[1])]
+    found = [follow(Still(1 / 15), clips[0]), follow(Still(), clips[1])]
+    gate = judge("r", wanted, "c", found, clips, "fp16")
+    assert gate.ao_drop == pytest.approx(0.5 * (1 - 59 / 101) - 0.5 * 0.4, abs=0.02)
+    assert 0.002 < gate.ao_drop <= 0.02
+    assert gate.ao_drop_low < 0 < gate.ao_drop_high
+    assert judge("r", wanted, "c", found, clips, "fp16", limit=gate.ao_drop / 4).passed
+    assert not judge("r", wanted, "c", found, clips, "fp16", limit=gate.ao_drop / 6).passed
+
+
 def test_a_frame_that_is_not_finite_fails_whatever_the_boxes() -> None:
     gate = compare(Still(), Still(nan_at=3), [still()])
     assert (gate.passed, gate.nonfinite) == (False, 1)
