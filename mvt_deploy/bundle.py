@@ -113,8 +113,8 @@ class Gate:
         ao_drop_high: upper end.
         score_drift: mean absolute difference of the scores (0..1) of the same frame.
         score_drift_max: the largest.
-        limit: the largest ``ao_drop`` that passes.
-        passed: the drop is within the limit, and every output is finite.
+        limit: the largest ``ao_drop`` that passes without doubt.
+        passed: every output is finite, and the drop is within the limit or not shown (see ``mvt_deploy.fidelity``).
         reason: one sentence that says why.
     """
 

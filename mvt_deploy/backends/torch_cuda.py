@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..bundle import TrackerSpec
 from ..errors import BackendError
-from ..network import TemplateFeatures, load_checkpoint
+from ..network import MVT, TemplateFeatures, load_checkpoint
 from ..network.inference import Located, decode, hann_window, prepare
 from .base import SearchResult
 from .checks import check_crops, check_result
@@ -45,8 +45,8 @@ class TorchCudaBackend:
         self.spec = TrackerSpec()
         self.label = f"torch {device} {precision}"
         self._device, self._dtype, self._graphed = torch.device(device), DTYPES[precision], graph and device == "cuda"
-        model = load_checkpoint(checkpoint).to(self._device, self._dtype)
-        self._model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = load_checkpoint(checkpoint).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._model = _in(model, self._dtype)
         self._window = hann_window().to(self._device)
         self._lanes: dict[int, _Lane] = {}
 
@@ -79,6 +79,16 @@ class TorchCudaBackend:
 
     def _locate(self, crops: Tensor, features: TemplateFeatures) -> Located:
         return decode(self._model.track(self._image(crops), features), self._window)
+
+
+def _in(model: MVT, dtype: torch.dtype) -> MVT:
+    """The network in another precision; batch norms keep theirs, as rounding their statistics costs more than all else
+    together."""
+    for module in model.modules():
+        if not isinstance(module, nn.BatchNorm2d):
+            for parameter in module.parameters(recurse=False):
+                parameter.data = parameter.data.to(dtype)
+    return model
 
 
 class _Lane:

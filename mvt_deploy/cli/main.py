@@ -17,6 +17,7 @@ from .eval import eval
 from .export import export
 from .gate import gate
 from .package import package
+from .sensitivity import sensitivity
 from .track import track
 from .train import train
 
@@ -38,6 +39,7 @@ app.command("package")(package)
 app.command("doctor")(doctor)
 app.command("eval")(eval)
 app.command("gate")(gate)
+app.command("sensitivity")(sensitivity)
 app.command("train")(train)
 
 
