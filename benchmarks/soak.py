@@ -1,11 +1,11 @@
-"""Make ``benchmarks/results/soak.json``: do memory, file descriptors and latency stay where they are over a long run?
+"""Make ``benchmarks/results/<name>.json``: do memory, file descriptors and latency stay where they are over a long run?
 
-python benchmarks/soak.py [--model DIR] [--backend ort:cpu:fp32=10 ...] [--results DIR]
+python benchmarks/soak.py [--model DIR] [--backend ort:cpu:fp32=10 ...] [--results DIR] [--name NAME]
 
 Every backend tracks in a process of its own, round after round, through sources as a device meets them: a clip with
 annotated video and result files, images of changing size, a damaged and a cut-off video, a folder with a broken image,
-a live source that stalls and is too fast, a run that the user stops, and a file that cannot be opened. Linux only: it
-reads /proc.
+a live source that stalls and is too fast, a run that the user stops, and a file that cannot be opened. With
+``--unbroken``: one run over one looping video, as over a camera. Linux only: it reads /proc.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ from mvt_deploy.video.sources import Frame, Source, open_source, quiet_opencv
 RESULTS = Path(__file__).parent / "results"
 BACKENDS = ("ort:cpu:fp32=10", "openvino:fp32=8", "openvino:bf16=8", "torch=8")
 LENGTH = 40  # frames of a source
+EVERY = 10  # frames between two samples of an unbroken run
 WARM_UP = 0.25  # of a backend's time: pools, arenas and compiled graphs fill up
 MOST_FRAMES = 300_000  # of one backend
 WINDOWS = 4  # of the time after the warm-up, in which latency is compared
@@ -57,7 +58,8 @@ NOTES = (
     "The machine also ran other work, so the level of p50 and p99 says nothing about the backend: stable means that "
     "the last window's p99 is at most 1.5 times the first one's, of the same backend, and a failure can be the "
     "neighbours' doing (load: the system's one-minute average at the window's end).",
-    "Memory is resident memory at the end of each round. slope: least squares over the rounds after the warm-up; "
+    "Memory is resident memory at the end of each round (unbroken: every 10 frames). slope: least squares over these "
+    "after the warm-up; "
     "low, high: 95 % interval of a moving-block bootstrap of the residuals.",
 )
 
@@ -78,6 +80,29 @@ class Live(Source):
         for index, image in enumerate(self._images):
             time.sleep(self._stall if index == len(self._images) // 2 else 1 / self.fps)
             yield Frame(index, time.monotonic() - began, image.copy())
+
+
+class Loop(Source):
+    """A video over and over through one opened file, as a camera that never ends."""
+
+    name = "loop"
+
+    def __init__(self, path: Path, seconds: float) -> None:
+        self._path = path
+        self._seconds = seconds
+
+    def __iter__(self) -> Iterator[Frame]:
+        capture, began, index = cv2.VideoCapture(str(self._path)), time.monotonic(), 0
+        try:
+            while (now := time.monotonic() - began) < self._seconds:
+                read, image = capture.read()
+                if read:
+                    yield Frame(index, now, np.asarray(image, np.uint8))
+                    index += 1
+                else:
+                    capture.set(cv2.CAP_PROP_POS_FRAMES, 0)
+        finally:
+            capture.release()
 
 
 @dataclass
@@ -159,6 +184,23 @@ class Soak:
         self._track("stopped", lambda: open_source(folder / "clip.mp4"), stop_after=LENGTH // 2)
         shutil.rmtree(output)
         self.rounds.append((self._now(), self.frames, *usage()))
+
+    def unbroken(self, seconds: float) -> None:
+        """One run over a looping video with a results file, memory sampled every 10 frames."""
+
+        def watch(step: Step) -> bool:
+            self.frames += 1
+            if step.frame.index:
+                self.latencies[self.measured] = self._now(), step.seconds * 1e3, os.getloadavg()[0]
+                self.measured += 1
+            if step.frame.index % EVERY == EVERY - 1:
+                self.rounds.append((self._now(), self.frames, *usage()))
+            return self.measured < MOST_FRAMES // 2
+
+        sinks: list[Sink] = [ResultsSink(self.material.folder / "boxes.txt")]
+        loop = Loop(self.material.folder / "clip.mp4", seconds)
+        run(loop, self.tracker, self.material.boxes[:1], sinks, keep_going=watch)
+        self.endings["loop: end"] += 1
 
     def _track(
         self,
@@ -279,20 +321,23 @@ def verdict(soak: Soak) -> dict[str, Any]:
     }
 
 
-def one(candidate: Candidate, model: Path, minutes: float) -> dict[str, Any]:
+def one(candidate: Candidate, model: Path, minutes: float, unbroken: bool) -> dict[str, Any]:
     """Soak one backend in this process."""
     with tempfile.TemporaryDirectory() as folder:
         material = Material.make(Path(folder))
         backend = load(model, candidate.backend, **candidate.options)
         soak = Soak(material, Tracker(backend))
-        while time.monotonic() - soak.began < minutes * 60 and soak.measured < MOST_FRAMES // 2:
+        if unbroken:
+            soak.unbroken(minutes * 60)
+        while not unbroken and time.monotonic() - soak.began < minutes * 60 and soak.measured < MOST_FRAMES // 2:
             soak.round()
         return {"backend": backend.label, **verdict(soak)}
 
 
-def in_process(text: str, model: Path, minutes: float) -> dict[str, Any]:
+def in_process(text: str, model: Path, minutes: float, unbroken: bool) -> dict[str, Any]:
     """:func:`one` in a process of its own, so that no backend inherits another's memory."""
     command = [sys.executable, __file__, "--model", str(model), "--only", f"{text}={minutes}"]
+    command += ["--unbroken"] if unbroken else []
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         return {"backend": text, "failed": f"exit code {done.returncode}; see its messages"}
@@ -311,27 +356,31 @@ def revision() -> str | None:
 def main(
     model: Annotated[Path, typer.Option("--model", help="The bundle.")] = DEFAULT,
     backend: Annotated[list[str] | None, typer.Option("--backend", help="CANDIDATE=MINUTES (repeatable).")] = None,
-    results: Annotated[Path, typer.Option("--results", help="Where soak.json goes.")] = RESULTS,
+    results: Annotated[Path, typer.Option("--results", help="Where the JSON file goes.")] = RESULTS,
+    name: Annotated[str, typer.Option("--name", help="Of the JSON file.")] = "soak",
+    unbroken: Annotated[bool, typer.Option("--unbroken", help="One run over a looping video instead.")] = False,
     only: Annotated[str | None, typer.Option("--only", help="CANDIDATE=MINUTES here, JSON on stdout.")] = None,
 ) -> None:
     """Soak every backend in turn."""
     ensure_model(model)
     if only:
         text, _, minutes = only.partition("=")
-        print(json.dumps(one(parse(text), model, float(minutes))))
+        print(json.dumps(one(parse(text), model, float(minutes), unbroken)))
         return
-    place = results / "soak.json"
+    place = results / f"{name}.json"
     report: dict[str, Any] = {
         "made_by": "benchmarks/soak.py",
         "revision": revision(),
         "machine": machine.describe(),
+        "unbroken": unbroken,
+        "malloc_arena_max": os.environ.get("MALLOC_ARENA_MAX"),
         "notes": list(NOTES),
         "backends": [],
     }
     for entry in backend or BACKENDS:
         text, _, minutes = entry.partition("=")
         say(f"{parse(text).name}: {minutes} minutes")
-        report["backends"].append(in_process(text, model, float(minutes)))
+        report["backends"].append(in_process(text, model, float(minutes), unbroken))
         report["minutes"] = round(sum(b.get("minutes", 0.0) for b in report["backends"]), 2)
         write_whole(place, json.dumps(report, indent=1) + "\n")
     print(place)
