@@ -17,6 +17,8 @@ from mvt_deploy.errors import BackendError, UserError
 from mvt_deploy.geometry import BGRImage, Box
 from mvt_deploy.video import demo
 
+pytestmark = pytest.mark.slow
+
 KINDS = [("ort", "fp32"), ("openvino", "fp32"), ("openvino", "bf16"), ("torch", "fp32")]
 Line = tuple[float, ...]
 
