@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-TEST_EXTRAS = export,openvino,eval,ray,toolkits,dev
+TEST_EXTRAS = export,openvino,eval,ray,toolkits,metrics,dev
 
 .PHONY: demo test test-fast lint format clean
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import numpy.typing as npt
 
@@ -23,3 +25,18 @@ def check_result(result: SearchResult) -> SearchResult:
             "the model or its precision is broken; try --precision fp32, or export the bundle again."
         )
     return result
+
+
+def check_process(home: int) -> None:
+    """Raise :class:`BackendError` in a process forked after the model was loaded.
+
+    The runtimes' threads are not there after a fork; waiting for them would take for ever.
+
+    Args:
+        home: the id of the process that loaded the model.
+    """
+    if os.getpid() != home:
+        raise BackendError(
+            "this model was loaded before the process forked, and its threads stayed behind: "
+            "load it in the new process, or start processes with multiprocessing's 'spawn'."
+        )

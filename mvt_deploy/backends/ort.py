@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -14,7 +15,7 @@ import onnxruntime
 from ..bundle import Bundle, GraphInfo
 from ..errors import BackendError, MissingExtra
 from .base import SearchResult
-from .checks import check_crops, check_result
+from .checks import check_crops, check_process, check_result
 
 Features = dict[str, npt.NDArray[Any]]
 Configure = Callable[[Any], None]
@@ -57,6 +58,7 @@ class OrtBackend:
             )
         self.spec = bundle.manifest.tracker
         self.label = f"ort {provider} {precision}"
+        self._home = os.getpid()
         stored = "fp32" if precision == "bf16" else precision
         own = {"cpu": "ort", "openvino": "openvino"}.get(provider)
         targets = (own, "portable") if own else ("portable",)
@@ -67,10 +69,12 @@ class OrtBackend:
         self._features = [o.name for o in self._template.get_outputs()]
 
     def template(self, crops: npt.NDArray[np.uint8]) -> Features:
+        check_process(self._home)
         check_crops(crops, self.spec.template_size)
         return dict(zip(self._features, self._template.run(self._features, {"crop": crops}), strict=True))
 
     def search(self, crops: npt.NDArray[np.uint8], features: Features, score_map: bool = False) -> SearchResult:
+        check_process(self._home)
         check_crops(crops, self.spec.search_size)
         names = ["box", "score", "score_map"] if score_map else ["box", "score"]
         return check_result(SearchResult(*self._search.run(names, {"crop": crops, **features})))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,14 +16,14 @@ from ..errors import BackendError
 from ..network import MVT, TemplateFeatures, load_checkpoint
 from ..network.inference import Located, decode, hann_window, prepare
 from .base import SearchResult
-from .checks import check_crops, check_result
+from .checks import check_crops, check_process, check_result
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 _WARM_UP = 3  # runs before recording, so that cuDNN has chosen its kernels
 
 
 class TorchCudaBackend:
-    """Runs the network in PyTorch on the first visible GPU.
+    """Runs the network in PyTorch on the first visible GPU. One thread at a time may use it.
 
     Args:
         checkpoint: a checkpoint file (a bundle carries one).
@@ -44,6 +45,7 @@ class TorchCudaBackend:
             require_cuda()
         self.spec = TrackerSpec()
         self.label = f"torch {device} {precision}"
+        self._home = os.getpid()
         self._device, self._dtype, self._graphed = torch.device(device), DTYPES[precision], graph and device == "cuda"
         model = load_checkpoint(checkpoint).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._model = _in(model, self._dtype)
@@ -52,6 +54,7 @@ class TorchCudaBackend:
 
     @torch.inference_mode()
     def template(self, crops: npt.NDArray[np.uint8]) -> TemplateFeatures:
+        check_process(self._home)
         check_crops(crops, self.spec.template_size)
         features = self._model.encode_template(self._image(torch.from_numpy(crops).to(self._device)))
         if self._device.type == "cuda":
@@ -60,6 +63,7 @@ class TorchCudaBackend:
 
     @torch.inference_mode()
     def search(self, crops: npt.NDArray[np.uint8], features: TemplateFeatures, score_map: bool = False) -> SearchResult:
+        check_process(self._home)
         check_crops(crops, self.spec.search_size)
         if len(features.features) != len(crops):
             raise BackendError(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 
 import typer
-from rich.console import Console
 
 from ..errors import UserError
+from . import logs
 from .bench import bench
 from .build import build
 from .calibrate import calibrate
@@ -48,10 +48,15 @@ def run() -> None:
     try:
         app()
     except UserError as error:
-        Console(stderr=True, soft_wrap=True, markup=False, highlight=False).print(f"error: {error}")
+        logs.error(error)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:  # the reader of our stdout went away: nothing to report, nothing to finish
         sys.stderr.close()
         sys.exit(0)
+    except Exception:
+        if not logs.in_json():
+            raise
+        logs.crash()
+        sys.exit(1)

@@ -16,7 +16,7 @@ from mvt_deploy.calibration.crops import INDEX, Recording, read_crops, write_cro
 from mvt_deploy.calibration.record import Target, record
 from mvt_deploy.cli.main import app
 from mvt_deploy.errors import CalibrationError
-from mvt_deploy.geometry import Box, crop, crop_window
+from mvt_deploy.geometry import crop, crop_window
 from mvt_deploy.video.demo import frames
 from mvt_deploy.video.sources import open_source
 
