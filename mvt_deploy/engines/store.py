@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..bundle import Bundle, GraphInfo, parse, sha256
+from ..bundle import Bundle, GraphInfo, inside, parse, sha256
 from ..device import Gpu
 from ..errors import BackendError, BundleError
 from .flavour import RTX, Flavour
@@ -146,8 +146,10 @@ def stored_engines(bundle: Bundle) -> Iterator[Stored]:
         try:
             content = json.loads(sidecar.read_text(encoding="utf-8"))
             info: EngineInfo = parse(EngineInfo, content, sidecar.name)
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             continue
+        if not inside(bundle.folder, sidecar.with_name(info.file)):
+            continue  # a link that leads out of the bundle
         if info.format <= FORMAT and info.file == f"{sidecar.stem}.engine":
             yield Stored(sidecar.with_name(info.file), info)
 
