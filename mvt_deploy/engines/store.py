@@ -148,10 +148,9 @@ def stored_engines(bundle: Bundle) -> Iterator[Stored]:
             info: EngineInfo = parse(EngineInfo, content, sidecar.name)
         except (OSError, ValueError, TypeError, RecursionError):
             continue
-        if not inside(bundle.folder, sidecar.with_name(info.file)):
-            continue  # a link that leads out of the bundle
-        if info.format <= FORMAT and info.file == f"{sidecar.stem}.engine":
-            yield Stored(sidecar.with_name(info.file), info)
+        path = sidecar.with_suffix(".engine")
+        if info.format <= FORMAT and info.file == path.name and inside(bundle.folder, path):  # links may lead out
+            yield Stored(path, info)
 
 
 def find_engine(bundle: Bundle, graph: GraphInfo, flavours: Sequence[Flavour], gpu: Gpu) -> tuple[Stored, Flavour]:

@@ -18,8 +18,8 @@ import hypothesis
 import onnx
 import onnxruntime
 import torch
-from hypothesis import HealthCheck, settings
-from targets import TARGETS
+from hypothesis import HealthCheck, given, settings
+from targets import BATCH, TARGETS
 
 from mvt_deploy.version import __version__
 
@@ -62,26 +62,30 @@ def main() -> int:
 def _run(name: str, cases: int, seed: int) -> dict[str, object]:
     target = TARGETS[name]
     began, count, failure = time.perf_counter(), 0, None
-    inner = target.hypothesis.inner_test  # type: ignore[attr-defined]
 
-    def counted(*values: object, **named: object) -> None:
+    def counted(source: object) -> None:
         nonlocal count
-        count += 1
-        inner(*values, **named)
+        count += target.run(source)
 
-    target.hypothesis.inner_test = counted  # type: ignore[attr-defined]
-    run = settings(
-        max_examples=cases, database=None, deadline=None, suppress_health_check=list(HealthCheck), print_blob=False
-    )(hypothesis.seed(seed)(target))
-    try:
-        run()
-    except Exception as error:
-        traceback.print_exc()
-        failure = f"{type(error).__name__}: {error}"
+    for attempt in range(cases):  # hypothesis may stop early, and draws batches or single inputs as it likes
+        run = settings(
+            max_examples=max(1, (cases - count) // BATCH),
+            database=None,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            print_blob=False,
+        )(hypothesis.seed(seed * 1000 + attempt)(given(target.strategy)(counted)))
+        try:
+            run()
+        except Exception as error:
+            traceback.print_exc()
+            failure = f"{type(error).__name__}: {error}"
+        if failure or count >= cases:
+            break
     print(f"{name}: {count} cases, {'failed' if failure else 'no failure'}", file=sys.stderr)
     return {
         "target": name,
-        "what": (target.__doc__ or "").strip(),
+        "what": target.what,
         "cases": count,
         "seconds": round(time.perf_counter() - began, 1),
         "failure": failure,

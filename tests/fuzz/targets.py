@@ -14,14 +14,15 @@ import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
 import onnx
 import torch
 from google.protobuf.message import DecodeError
-from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save
 from tiny import restate, search, sidecar, tiny_bundle
@@ -36,6 +37,49 @@ from mvt_deploy.geometry import Box, clip, crop, crop_window, map_back
 from mvt_deploy.network import read_checkpoint
 from mvt_deploy.onnx_file import outline
 from mvt_deploy.video import groundtruth
+
+BATCH = 32
+"""Inputs made from one seed that hypothesis draws: its own structured draws cost more than the readers under test."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A check and its inputs: drawn by hypothesis one by one, or made in batches from a seed."""
+
+    name: str
+    what: str
+    strategy: st.SearchStrategy[Any]
+    check: Callable[[Any], None]
+    seeded: Callable[[Random], Any]
+
+    def run(self, source: Any) -> int:
+        """Check one input in a list, or a batch from a seed; their number."""
+        batch = [self.seeded(Random(f"{source}/{i}")) for i in range(BATCH)] if isinstance(source, int) else source
+        for content in batch:
+            self.check(content)
+        return len(batch)
+
+
+TARGETS: dict[str, Target] = {}
+
+
+def fuzzed(
+    structured: Callable[[], st.SearchStrategy[Any]], seeded: Callable[[Random], Any]
+) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:
+    """Register a check of one input as a target.
+
+    Args:
+        structured: gives the strategy of single inputs.
+        seeded: makes one input with a random generator.
+    """
+
+    def register(check: Callable[[Any], None]) -> Callable[[Any], None]:
+        singles = st.deferred(structured).map(lambda content: [content])
+        name, what = check.__name__, (check.__doc__ or "").strip()
+        TARGETS[name] = Target(name, what, singles | st.integers(0, 2**63), check, seeded)
+        return check
+
+    return register
 
 
 @functools.cache
@@ -62,6 +106,25 @@ def mangled(draw: st.DrawFn, original: bytes, most: int = 6) -> bytes:
                 data[at:at] = data[at : at + draw(st.integers(1, 64))]
             case "cut":
                 del data[at:]
+    return bytes(data)
+
+
+def mangle(original: bytes, random: Random) -> bytes:
+    """:func:`mangled` without hypothesis."""
+    data = bytearray(original)
+    for _ in range(random.randint(1, 6)):
+        at, some = random.randint(0, len(data)), random.randint(1, 64)
+        match random.randrange(6):
+            case 0 | 1:
+                data[at : at + 1] = random.randbytes(1)
+            case 2:
+                data[at:at] = random.randbytes(random.randint(1, 9))
+            case 3:
+                del data[at : at + some]
+            case 4:
+                data[at:at] = data[at : at + some]
+            case _:
+                data[at : at + 4] = random.choice([bytes(4), b"\xff" * 4, b"\xff\xff\xff\x7f", b"\x01"])
     return bytes(data)
 
 
@@ -103,6 +166,29 @@ def changed(draw: st.DrawFn, content: Any) -> str:
     return json.dumps(content)
 
 
+_VALUES: list[Any] = [
+    None, True, 0, -1, 1, 2**31, 2**63, 10**400, -0.0, 0.5, 1e308, float("nan"), float("-inf"), "", "..", "../x", "/x",
+    "a\\b", "a\0b", "\ud800", "n", "search.onnx", [], {}, [[]], [None], {"": None}, [1, 2], {"name": "n"},
+]  # fmt: skip
+
+
+def change(content: Any, random: Random) -> str:
+    """:func:`changed` without hypothesis."""
+    content = json.loads(json.dumps(content))
+    for _ in range(random.randint(1, 3)):
+        *above, last = random.choice([p for p in _places(content) if p] or [("",)])
+        holder = functools.reduce(lambda held, key: held[key], above, content)
+        if random.random() < 0.2 and last in (holder if isinstance(holder, dict) else range(len(holder))):
+            del holder[last]
+        else:
+            holder[last] = random.choice(_VALUES)
+    return json.dumps(content)
+
+
+def _either(content: Any, raw: bytes, random: Random) -> bytes | str:
+    return change(content, random) if random.random() < 0.7 else mangle(raw, random)
+
+
 @functools.cache
 def _bundle() -> tuple[Path, Any, bytes]:
     folder = tiny_bundle(workplace() / "tiny")
@@ -114,7 +200,7 @@ def _write(path: Path, content: bytes | str) -> None:
     path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass"))
 
 
-@given(st.deferred(lambda: changed(_bundle()[1]) | mangled(_bundle()[2])))
+@fuzzed(lambda: changed(_bundle()[1]) | mangled(_bundle()[2]), lambda random: _either(*_bundle()[1:], random))
 def manifest(content: bytes | str) -> None:
     """``open_bundle``: a manifest that passes names only files in its folder and sizes a tracker can allocate."""
     folder = workplace() / "manifest"
@@ -131,7 +217,10 @@ def manifest(content: bytes | str) -> None:
     assert math.isfinite(held.tracker.search_factor)
 
 
-@given(st.deferred(lambda: changed(sidecar()) | mangled(json.dumps(sidecar()).encode())))
+@fuzzed(
+    lambda: changed(sidecar()) | mangled(json.dumps(sidecar()).encode()),
+    lambda random: _either(sidecar(), json.dumps(sidecar()).encode(), random),
+)
 def engine_sidecar(content: bytes | str) -> None:
     """``stored_engines`` passes over what it cannot read."""
     folder, _, _ = _bundle()
@@ -154,7 +243,10 @@ _line = st.lists(_token, max_size=9).flatmap(
 _lines = st.lists(_line, max_size=6).map("\n".join)
 
 
-@given(_lines | mangled(b"10,20,30,40\n1.5 2.5 3.5 4.5\nNaN,NaN,NaN,NaN\n0;0;9;0;9;9;0;9\n"))
+_TRUTH = b"10,20,30,40\n1.5 2.5 3.5 4.5\nNaN,NaN,NaN,NaN\n0;0;9;0;9;9;0;9\n1e308,1e308,1e308,1e308\n"
+
+
+@fuzzed(lambda: _lines | mangled(_TRUTH), lambda random: mangle(_TRUTH, random))
 def ground_truth(content: bytes | str) -> None:
     """Both ground-truth readers, and the AO of a track against what they read."""
     path = workplace() / "groundtruth.txt"
@@ -209,15 +301,28 @@ _assembled = st.lists(st.sampled_from(_OPCODES), min_size=1, max_size=25).map(
 )
 
 
-@given(
-    st.deferred(
-        lambda: st.one_of(
-            _assembled.map(_archive),
-            mangled(_saved()[1]).map(_archive),
-            mangled(_saved()[0]),
-            mangled(_saved()[2]).map(lambda data: b"safetensors" + data),
-        )
-    )
+def _seeded_checkpoint(random: Random) -> bytes:
+    archive, pickled, tensors = _saved()
+    match random.randrange(4):
+        case 0:
+            chosen = random.choices(_OPCODES, k=random.randint(1, 25))
+            return _archive(b"\x80\x02" + b"".join(chosen) + b".")
+        case 1:
+            return _archive(mangle(pickled, random))
+        case 2:
+            return mangle(archive, random)
+        case _:
+            return b"safetensors" + mangle(tensors, random)
+
+
+@fuzzed(
+    lambda: st.one_of(
+        _assembled.map(_archive),
+        mangled(_saved()[1]).map(_archive),
+        mangled(_saved()[0]),
+        mangled(_saved()[2]).map(lambda data: b"safetensors" + data),
+    ),
+    _seeded_checkpoint,
 )
 def checkpoint(content: bytes) -> None:
     """``read_checkpoint``: tensors by name within the file's size, or a sentence."""
@@ -251,7 +356,7 @@ def _models() -> tuple[bytes, ...]:
     return tuple(m.SerializeToString() for m in (plain, nested, called))
 
 
-@given(st.deferred(lambda: st.sampled_from(_models()).flatmap(mangled)))
+@fuzzed(lambda: st.sampled_from(_models()).flatmap(mangled), lambda random: mangle(random.choice(_models()), random))
 def onnx_outline(data: bytes) -> None:
     """``outline`` agrees with the onnx package wherever that can read the file, and never says less."""
     try:
@@ -279,7 +384,7 @@ def _keeps_external(message: Any) -> bool:
     return False
 
 
-@given(st.deferred(lambda: mangled(_models()[0])))
+@fuzzed(lambda: mangled(_models()[0]), lambda random: mangle(_models()[0], random))
 def graph_loading(data: bytes) -> None:
     """``load`` of a bundle whose search graph is hostile but fits its hash, and one frame if it loads at all."""
     folder = workplace() / "loading"
@@ -299,14 +404,24 @@ def graph_loading(data: bytes) -> None:
 _coordinate = st.one_of(st.floats(), st.floats(-1e4, 1e4), st.integers(-(10**30), 10**30))
 
 
-@given(
-    st.lists(_coordinate, min_size=3, max_size=5),
-    st.integers(1, 70),
-    st.integers(1, 70),
-    st.lists(st.floats(-4, 4), min_size=4, max_size=4),
+def _seeded_box(random: Random) -> tuple[list[float], int, int, list[float]]:
+    extent = 10.0 ** random.uniform(-3, 12)
+    values = [random.uniform(-extent, extent) for _ in range(2)] + [10.0 ** random.uniform(-3, 12) for _ in range(2)]
+    return values, random.randint(1, 70), random.randint(1, 70), [random.gauss(0.5, 1) for _ in range(4)]
+
+
+@fuzzed(
+    lambda: st.tuples(
+        st.lists(_coordinate, min_size=3, max_size=5),
+        st.integers(1, 70),
+        st.integers(1, 70),
+        st.lists(st.floats(-4, 4), min_size=4, max_size=4),
+    ),
+    _seeded_box,
 )
-def frames_and_boxes(values: list[float], width: int, height: int, answer: list[float]) -> None:
+def frames_and_boxes(case: tuple[list[float], int, int, list[float]]) -> None:
     """Any numbers as a box on any frame: cut, mapped back and clipped, or a sentence."""
+    values, width, height, answer = case
     frame = np.full((height, width, 3), 255, np.uint8)
     try:
         box = Box.of(values)
@@ -317,17 +432,3 @@ def frames_and_boxes(values: list[float], width: int, height: int, answer: list[
     clipped = clip(map_back(answer, box, window.side), width, height)
     assert all(map(math.isfinite, clipped))
     assert min(clipped.w, clipped.h) >= 10
-
-
-TARGETS: dict[str, Callable[[], None]] = {
-    f.__name__: f
-    for f in (
-        manifest,
-        engine_sidecar,
-        ground_truth,
-        checkpoint,
-        onnx_outline,
-        graph_loading,
-        frames_and_boxes,
-    )
-}

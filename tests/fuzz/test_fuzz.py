@@ -7,19 +7,24 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from targets import TARGETS
 
-SAMPLE = {"graph_loading": 40, "checkpoint": 250}
+SAMPLE = {"graph_loading": 8}
 
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_sample(name: str) -> None:
     fixed = settings(
-        max_examples=SAMPLE.get(name, 150),
+        max_examples=SAMPLE.get(name, 40),
         derandomize=True,
         database=None,
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
-    fixed(TARGETS[name])()
+    target = TARGETS[name]
+
+    def sample(source: object) -> None:
+        target.run(source)
+
+    fixed(given(target.strategy)(sample))()
