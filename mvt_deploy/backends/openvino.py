@@ -62,8 +62,7 @@ class OpenVinoBackend:
         check_process(self._home)
         check_crops(crops, self.spec.template_size)
         with self._turn:
-            request = self._request("template", len(crops))
-            request.infer({"crop": crops}, share_inputs=True)
+            request = self._run("template", {"crop": crops})
             return {o.any_name: request.get_tensor(o).data.copy() for o in request.model_outputs}
 
     def search(self, crops: npt.NDArray[np.uint8], features: Features, score_map: bool = False) -> SearchResult:
@@ -71,22 +70,29 @@ class OpenVinoBackend:
         check_crops(crops, self.spec.search_size)
         names = ("box", "score", "score_map") if score_map else ("box", "score")
         with self._turn:
-            request = self._request("search", len(crops))
-            request.infer({"crop": crops, **features}, share_inputs=True)
+            request = self._run("search", {"crop": crops, **features})
             found = SearchResult(*(request.get_tensor(name).data.copy() for name in names))
-        return check_result(found)
+        return check_result(found, len(crops))
 
     def close(self) -> None:
         self._requests.clear()
         self._models = {}
+
+    def _run(self, role: str, inputs: Features) -> Any:
+        request = self._request(role, len(inputs["crop"]))
+        try:
+            request.infer(inputs, share_inputs=True)
+        except RuntimeError as error:
+            raise BackendError(f"OpenVINO {openvino.__version__} cannot run the {role} graph: {error}") from error
+        return request
 
     def _request(self, role: str, batch: int) -> Any:
         """The graph compiled for a fixed number of targets: five percent faster than one for any number."""
         key = (role, batch)
         if key not in self._requests:
             model = self._models[role].clone()
-            model.reshape({i.any_name: [batch, *list(i.partial_shape)[1:]] for i in model.inputs})
             try:
+                model.reshape({i.any_name: [batch, *list(i.partial_shape)[1:]] for i in model.inputs})
                 self._requests[key] = self._core.compile_model(model, "CPU", self._config).create_infer_request()
             except RuntimeError as error:
                 raise BackendError(

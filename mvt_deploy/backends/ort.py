@@ -71,16 +71,24 @@ class OrtBackend:
     def template(self, crops: npt.NDArray[np.uint8]) -> Features:
         check_process(self._home)
         check_crops(crops, self.spec.template_size)
-        return dict(zip(self._features, self._template.run(self._features, {"crop": crops}), strict=True))
+        return dict(zip(self._features, _run(self._template, self._features, {"crop": crops}), strict=True))
 
     def search(self, crops: npt.NDArray[np.uint8], features: Features, score_map: bool = False) -> SearchResult:
         check_process(self._home)
         check_crops(crops, self.spec.search_size)
         names = ["box", "score", "score_map"] if score_map else ["box", "score"]
-        return check_result(SearchResult(*self._search.run(names, {"crop": crops, **features})))
+        return check_result(SearchResult(*_run(self._search, names, {"crop": crops, **features})), len(crops))
 
     def close(self) -> None:
         self._template = self._search = None
+
+
+def _run(session: Any, names: list[str], inputs: Features) -> list[npt.NDArray[Any]]:
+    try:
+        found: list[npt.NDArray[Any]] = session.run(names, inputs)
+    except Exception as error:  # the runtime's own exceptions share no public base class
+        raise BackendError(f"ONNX Runtime {onnxruntime.__version__} cannot run the graph: {error}") from error
+    return found
 
 
 def _session(

@@ -56,7 +56,8 @@ class Pending:
         Raises:
             NonFiniteError: the network returned a value that is not finite.
         """
-        return check_result(self.wait())
+        result = self.wait()
+        return check_result(result, len(result.box))
 
     def wait(self) -> SearchResult:
         """:meth:`result`, without a look at the values."""
@@ -184,6 +185,14 @@ class TensorRtBackend:
         self._search = Engine(stored, flavour)
         self._template = Engine(beside, same)
         self._engines = [self._search, self._template]
+        for engine, graph in ((self._search, search), (self._template, template)):
+            if {t.name: (t.dtype.name, list(t.shape)) for t in engine.tensors.values()} != {
+                t.name: (t.dtype, t.shape[1:]) for t in (*graph.inputs, *graph.outputs)
+            }:
+                raise BackendError(
+                    f"the {graph.role} engine has other inputs or outputs than {graph.file}: "
+                    f"build it again with  mvt-deploy build --model {bundle.folder}."
+                )
         self.max_batch = self._search.max_batch
 
     def template(self, crops: npt.NDArray[np.uint8]) -> Features:

@@ -51,7 +51,8 @@ class TorchBackend:
         check_crops(crops, self.spec.search_size)
         found = decode(self._model.track(prepare(torch.from_numpy(crops)), features), self._window)
         return check_result(
-            SearchResult(found.box.numpy(), found.score.numpy(), found.score_map.numpy() if score_map else None)
+            SearchResult(found.box.numpy(), found.score.numpy(), found.score_map.numpy() if score_map else None),
+            len(crops),
         )
 
     def close(self) -> None:

@@ -72,7 +72,7 @@ class TorchCudaBackend:
         lane = self._lanes.get(len(crops))
         if lane is None:
             lane = self._lanes[len(crops)] = _Lane(self._locate, crops, features, self._device, self._graphed)
-        return check_result(lane.search(crops, features, score_map))
+        return check_result(lane.search(crops, features, score_map), len(crops))
 
     def close(self) -> None:
         """Drop the graphs and their memory."""

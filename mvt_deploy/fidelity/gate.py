@@ -13,8 +13,9 @@ from ..bundle import ClipOverlap, Gate
 from ..errors import NonFiniteError, UserError
 from ..evaluation.compare import Difference
 from ..evaluation.compare import compare as bootstrap
-from ..evaluation.metrics import Floats, Score, got10k_overlaps, overlaps_of
+from ..evaluation.metrics import Floats, Score, got10k_overlaps
 from ..evaluation.sequence import Boxes
+from ..geometry import iou
 from ..tracker import Tracker
 from .clips import Clip
 
@@ -128,7 +129,7 @@ def judge(
     limit = LIMITS[precision] if limit is None else limit
     truths = [c.truth if len(c.truth) == c.count else w.boxes for c, w in zip(clips, wanted, strict=True)]
     ao = bootstrap(_scores(clips, wanted, truths), _scores(clips, found, truths))[0]
-    overlaps = [overlaps_of(f.boxes[1:], w.boxes[1:]) for f, w in zip(found, wanted, strict=True)]
+    overlaps = [iou(f.boxes[1:], w.boxes[1:]) for f, w in zip(found, wanted, strict=True)]
     worst = min(range(len(clips)), key=lambda i: float(overlaps[i].mean()))
     drift = np.abs(_joined(f.scores[1:] for f in found) - _joined(w.scores[1:] for w in wanted))
     nonfinite = int(sum((~f.finite).sum() for f in found))

@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
@@ -123,7 +124,8 @@ def quiet_opencv() -> None:
     """Keep OpenCV and FFmpeg from writing their own lines to stderr, unless the user set their log levels."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     if "OPENCV_LOG_LEVEL" not in os.environ:
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        place: Any = getattr(cv2.utils, "logging", cv2)  # OpenCV 5 moved it there, 4 has it at the top
+        place.setLogLevel(0)  # silent
 
 
 def _open_path(path: Path) -> Source:
