@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 315532800)
-LOWEST_TESTS = tests/test_hostile_bundle.py tests/test_geometry.py tests/test_bundle.py tests/video/test_sources.py
+LOWEST_RUN = $(VENV)-lowest/bin/python -c 'from mvt_deploy.cli.main import run; run()'
+LOWEST_TESTS = tests/test_hostile_bundle.py tests/test_geometry.py tests/video/test_sources.py
 TEST_EXTRAS = export,openvino,eval,ray,toolkits,metrics,dev
 
 # The newest PyTorch is kept in the check of the oldest versions: older ones bring several GB of CUDA libraries.
@@ -21,7 +22,10 @@ test: $(VENV)/.test  ## every test
 test-fast: $(VENV)/.test  ## the tests that take no more than a few seconds each
 	$(BIN)/python -m pytest -m "not slow"
 
-test-lowest: $(VENV)-lowest/.lowest  ## the oldest versions pyproject.toml allows, end to end: export, load, track, hostile files
+test-lowest: $(VENV)-lowest/.lowest  ## the oldest versions pyproject.toml allows, end to end: export, track, hostile files
+	rm -rf $(VENV)-lowest/try
+	$(LOWEST_RUN) export -o $(VENV)-lowest/try/mvt
+	$(LOWEST_RUN) demo --model $(VENV)-lowest/try/mvt -o $(VENV)-lowest/try
 	$(VENV)-lowest/bin/python -m pytest -q -m "not slow" $(LOWEST_TESTS)
 
 wheel: $(VENV)/.release  ## build the wheel twice, in folders of their own, and compare the bytes
@@ -39,7 +43,7 @@ sbom: $(VENV)/.release  ## dist/sbom.json: what an edge device gets with the whe
 	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible -o dist/sbom.json $(VENV)-edge/bin/python
 
 audit: $(VENV)/.release  ## known vulnerabilities of the tested versions; needs the network
-	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
 
 lint: $(VENV)/.test  ## style, types and import arrows
 	$(BIN)/ruff check .

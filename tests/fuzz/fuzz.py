@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import onnx
@@ -40,11 +41,21 @@ def main() -> int:
     rest = (1 - sum(SHARES.values())) / (len(TARGETS) - len(SHARES))
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY,) * 2)
-    rows = [_run(name, max(1, round(arguments.cases * SHARES.get(name, rest))), arguments.seed) for name in names]
-    report = {
+    rows: list[dict[str, Any]] = []
+    for name in names:
+        rows.append(_run(name, max(1, round(arguments.cases * SHARES.get(name, rest))), arguments.seed))
+        report = json.dumps(_report(rows, arguments.seed), indent=1)
+        if arguments.output:  # after every target: a long run that is stopped leaves what it did
+            arguments.output.write_text(report + "\n", encoding="utf-8")
+    print(report)
+    return 1 if any(row["failure"] for row in rows) else 0
+
+
+def _report(rows: list[dict[str, Any]], seed: int) -> dict[str, Any]:
+    return {
         "cases": sum(row["cases"] for row in rows),
         "failures": sum(row["failure"] is not None for row in rows),
-        "seed": arguments.seed,
+        "seed": seed,
         "targets": rows,
         "versions": {
             "mvt-deploy": __version__,
@@ -52,14 +63,9 @@ def main() -> int:
             **{m.__name__: m.__version__ for m in (hypothesis, onnx, onnxruntime, torch)},
         },
     }
-    text = json.dumps(report, indent=1)
-    print(text)
-    if arguments.output:
-        arguments.output.write_text(text + "\n", encoding="utf-8")
-    return 1 if report["failures"] else 0
 
 
-def _run(name: str, cases: int, seed: int) -> dict[str, object]:
+def _run(name: str, cases: int, seed: int) -> dict[str, Any]:
     target = TARGETS[name]
     began, count, failure = time.perf_counter(), 0, None
 
@@ -78,7 +84,7 @@ def _run(name: str, cases: int, seed: int) -> dict[str, object]:
         try:
             run()
         except Exception as error:
-            traceback.print_exc()
+            traceback.print_exc(limit=-8)
             failure = f"{type(error).__name__}: {error}"
         if failure or count >= cases:
             break

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import io
 import json
@@ -181,7 +182,7 @@ def change(content: Any, random: Random) -> str:
         if random.random() < 0.2 and last in (holder if isinstance(holder, dict) else range(len(holder))):
             del holder[last]
         else:
-            holder[last] = random.choice(_VALUES)
+            holder[last] = copy.deepcopy(random.choice(_VALUES))
     return json.dumps(content)
 
 
