@@ -2,9 +2,14 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-TEST_EXTRAS = export,openvino,eval,ray,toolkits,dev
+EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 315532800)
+LOWEST_TESTS = tests/test_hostile_bundle.py tests/test_geometry.py tests/test_bundle.py tests/video/test_sources.py
+TEST_EXTRAS = export,openvino,eval,ray,toolkits,metrics,dev
 
-.PHONY: demo test test-fast lint format clean
+# The newest PyTorch is kept in the check of the oldest versions: older ones bring several GB of CUDA libraries.
+TORCH ?= torch==2.13.0
+
+.PHONY: demo test test-fast test-lowest lint format wheel sbom audit clean
 
 demo: $(VENV)/.export  ## export the default checkpoint, render a clip, track it, print the AO
 	$(BIN)/mvt-deploy export --fp16
@@ -15,6 +20,26 @@ test: $(VENV)/.test  ## every test
 
 test-fast: $(VENV)/.test  ## the tests that take no more than a few seconds each
 	$(BIN)/python -m pytest -m "not slow"
+
+test-lowest: $(VENV)-lowest/.lowest  ## the oldest versions pyproject.toml allows, end to end: export, load, track, hostile files
+	$(VENV)-lowest/bin/python -m pytest -q -m "not slow" $(LOWEST_TESTS)
+
+wheel: $(VENV)/.release  ## build the wheel twice, in folders of their own, and compare the bytes
+	SOURCE_DATE_EPOCH=$(EPOCH) $(BIN)/python -m build --wheel --outdir dist/a .
+	SOURCE_DATE_EPOCH=$(EPOCH) $(BIN)/python -m build --wheel --outdir dist/b .
+	cmp dist/a/*.whl dist/b/*.whl
+	mv dist/a/*.whl dist/
+	rm -r dist/a dist/b
+	sha256sum dist/*.whl
+
+sbom: $(VENV)/.release  ## dist/sbom.json: what an edge device gets with the wheel, in CycloneDX
+	$(PYTHON) -m venv --clear $(VENV)-edge
+	$(VENV)-edge/bin/python -m pip install --quiet -c constraints.txt .
+	mkdir -p dist
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible -o dist/sbom.json $(VENV)-edge/bin/python
+
+audit: $(VENV)/.release  ## known vulnerabilities of the tested versions; needs the network
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 lint: $(VENV)/.test  ## style, types and import arrows
 	$(BIN)/ruff check .
@@ -27,7 +52,7 @@ format: $(VENV)/.test  ## bring the code into the house style
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist demo models/mvt .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-edge build dist demo models/mvt .pytest_cache .mypy_cache .ruff_cache
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -38,4 +63,16 @@ $(VENV)/.export: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/.test: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(TEST_EXTRAS)]'
+	touch $@
+
+$(VENV)/.release: $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet build cyclonedx-bom pip-audit
+	touch $@
+
+$(VENV)-lowest/.lowest: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/python -m pip install --quiet uv '$(TORCH)'
+	$(VENV)-lowest/bin/python -m pip freeze | grep '^torch==' > $(VENV)-lowest/torch.txt
+	$(VENV)-lowest/bin/uv pip install --quiet --python $(VENV)-lowest/bin/python --resolution lowest-direct \
+		-c $(VENV)-lowest/torch.txt -r pyproject.toml --extra export 'pytest>=8' 'hypothesis>=6.100'
 	touch $@

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 import types
 import typing
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .errors import BundleError
+from .onnx_file import outline
 
 FORMAT = 1
 """Version of the manifest's format; a reader refuses newer ones."""
@@ -29,6 +31,10 @@ ENGINES = "engines"
 """Subfolder of the engines built from the graphs, each for one kind of machine."""
 DEFAULT = Path("models/mvt")
 """Where bundles are written and looked for unless told otherwise."""
+
+LARGEST_CROP = 4096
+"""Side in pixels of the largest crop a manifest may ask for."""
+_LARGEST = sys.float_info.max
 
 T = TypeVar("T")
 
@@ -113,8 +119,8 @@ class Gate:
         ao_drop_high: upper end.
         score_drift: mean absolute difference of the scores (0..1) of the same frame.
         score_drift_max: the largest.
-        limit: the largest ``ao_drop`` that passes.
-        passed: the drop is within the limit, and every output is finite.
+        limit: the largest ``ao_drop`` that passes without doubt.
+        passed: every output is finite, and the drop is within the limit or not shown (see ``mvt_deploy.fidelity``).
         reason: one sentence that says why.
     """
 
@@ -184,7 +190,7 @@ def parse(kind: Any, value: Any, where: str) -> Any:
     """``value`` of parsed JSON as the annotated type ``kind`` (dataclasses too); unknown keys of objects are ignored.
 
     Raises:
-        ValueError: a value is missing or of another type; the message says where.
+        ValueError: a value is missing, of another type, not finite or not printable; the message says where.
     """
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
@@ -208,14 +214,50 @@ def parse(kind: Any, value: Any, where: str) -> Any:
         if isinstance(value, dict) and (nested := next((a for a in arguments if dataclasses.is_dataclass(a)), None)):
             return parse(nested, value, where)
     elif kind is float and type(value) in (int, float):
+        if not abs(value) <= _LARGEST:  # JSON's NaN and Infinity, and integers no float can hold
+            raise ValueError(f"{where} is no finite number")
         return float(value)
+    elif kind is str and type(value) is str and not value.isprintable():  # would reach paths, terminals and reports
+        raise ValueError(f"{where} holds characters that cannot be printed")
     elif type(value) is kind:
         return value
     raise ValueError(f"{where} is {type(value).__name__}, not {getattr(kind, '__name__', kind)}")
 
 
+def inside(folder: Path, path: Path) -> bool:
+    """Whether a path leads to something in a folder after all symbolic links are followed."""
+    return path.resolve().is_relative_to(folder.resolve())
+
+
 def _plain_name(name: str) -> bool:
-    return bool(name) and name == os.path.basename(name) and name not in (".", "..") and "\\" not in name
+    return bool(name) and name == os.path.basename(name) and name not in (".", "..") and not set(name) & set("\\:")
+
+
+def _faults(manifest: Manifest) -> Iterator[str]:
+    """What a well-formed manifest says that cannot be true of a bundle of MVT."""
+    spec = manifest.tracker
+    for name, side in (("template_size", spec.template_size), ("search_size", spec.search_size)):
+        if not 1 <= spec.stride <= side <= LARGEST_CROP or side % spec.stride:
+            yield f"tracker.{name} {side} at a stride of {spec.stride}"
+    if not (1 <= spec.template_factor <= 100 and 1 <= spec.search_factor <= 100):
+        yield f"tracker factors {spec.template_factor:g} and {spec.search_factor:g}"
+    if (spec.window, spec.colour) != ("hann", "BGR"):
+        yield f"tracker window {spec.window} and colour {spec.colour}"
+    if Path(manifest.checkpoint.file).suffix != ".safetensors":
+        yield f"checkpoint {manifest.checkpoint.file}, which is no .safetensors file"
+    for graph in manifest.graphs:
+        if Path(graph.file).suffix != ".onnx":
+            yield f"graph {graph.file}, which is no .onnx file"
+        size = {"template": spec.template_size, "search": spec.search_size}.get(graph.role)
+        if size and graph.inputs[:1] != [TensorInfo("crop", "uint8", ["n", size, size, 3])]:
+            yield f"graph {graph.file}, which takes no crops uint8 [n, {size}, {size}, 3]"
+        grid = spec.search_size // max(spec.stride, 1)
+        if graph.role == "search" and graph.outputs != [
+            TensorInfo("box", "float32", ["n", 4]),
+            TensorInfo("score", "float32", ["n"]),
+            TensorInfo("score_map", "float32", ["n", grid, grid]),
+        ]:
+            yield f"graph {graph.file}, which gives no box, score and {grid}x{grid} score_map in float32"
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
@@ -259,12 +301,23 @@ class Bundle:
         raise BundleError(f"bundle {self.folder} has no {precision} {role} graph, only: {held or 'none'}; {remedy}")
 
     def path(self, graph: GraphInfo) -> Path:
-        """The graph's file, after comparing its bytes with the manifest's hash.
+        """The graph's file, after comparing its bytes with the manifest's hash, and what it declares with the manifest.
 
         Raises:
-            BundleError: the file is missing or is not the one the manifest describes.
+            BundleError: the file is missing or is not the one the manifest describes, has other inputs or outputs, or
+                keeps values in other files, which no hash covers.
         """
-        return self._verified(graph.file, graph.sha256)
+        path = self._verified(graph.file, graph.sha256)
+        try:
+            found = outline(path.read_bytes())
+        except ValueError as error:
+            raise BundleError(f"{path} is no ONNX model ({error}): do not use this bundle.") from error
+        for what, held, said in (("inputs", found.inputs, graph.inputs), ("outputs", found.outputs, graph.outputs)):
+            if held != tuple((t.name, t.dtype, tuple(t.shape)) for t in said):
+                raise BundleError(f"{path} has other {what} than its manifest says: do not use this bundle.")
+        if found.external:
+            raise BundleError(f"{path} keeps values in other files, which no hash covers: do not use this bundle.")
+        return path
 
     def checkpoint(self) -> Path:
         """The checkpoint's file, after comparing its bytes with the manifest's hash.
@@ -289,6 +342,8 @@ class Bundle:
         again = f"export it again with  mvt-deploy export -o {self.folder}."
         if not path.is_file():
             raise BundleError(f"bundle {self.folder} lacks its file {file}: copy the whole folder, or {again}")
+        if not inside(self.folder, path):
+            raise BundleError(f"{path} is a link that leads out of the bundle: copy the file itself, or {again}")
         if sha256(path) != digest:
             raise BundleError(
                 f"{path} is not the file its manifest describes (truncated, edited or swapped): "
@@ -313,6 +368,8 @@ def open_bundle(folder: str | os.PathLike[str]) -> Bundle:
     path = folder / MANIFEST
     if not path.is_file():
         raise BundleError(f"{folder} holds no bundle (no {MANIFEST}): make one with  mvt-deploy export -o {folder}.")
+    if not inside(folder, path):
+        raise BundleError(f"{path} is a link that leads out of the bundle: copy the file itself.")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -330,6 +387,8 @@ def open_bundle(folder: str | os.PathLike[str]) -> Bundle:
         raise BundleError(f"{path} is damaged ({error}): export the bundle again.") from error
     if outside := [f for f in (manifest.checkpoint.file, *(g.file for g in manifest.graphs)) if not _plain_name(f)]:
         raise BundleError(f"{path} names files outside its folder ({', '.join(map(repr, outside))}): do not use it.")
+    if faults := list(_faults(manifest)):
+        raise BundleError(f"{path} cannot describe a bundle of MVT ({'; '.join(faults[:3])}): do not use it.")
     return Bundle(folder, manifest)
 
 

@@ -19,6 +19,11 @@ from .errors import BoxError
 CLIP_MARGIN = 10.0
 """Pixels of a clipped box that always stay inside the frame, and its smallest side (published value)."""
 
+LARGEST_SIDE = 1 << 30
+"""Pixels of a window's side beyond which a box is refused as nonsense."""
+_LAID_OUT = 8192
+"""Side in pixels up to which a window is laid out in memory (200 MB) before it is scaled; wider ones are sampled."""
+
 BGRImage = npt.NDArray[np.uint8]
 """``[H, W, 3]`` uint8, blue-green-red, as OpenCV gives it."""
 
@@ -99,18 +104,22 @@ def crop_window(box: Box, factor: float) -> CropWindow:
     The corner uses Python's round (half to even), as published.
 
     Raises:
-        BoxError: the window would have no pixel, or the box is not finite.
+        BoxError: the window would have no pixel or more than :data:`LARGEST_SIDE` a side, or the box is not finite.
     """
     if not all(map(math.isfinite, box.as_tuple())) or box.w <= 0 or box.h <= 0:
         raise BoxError(f"cannot crop around the box {box.as_tuple()}: it needs finite numbers and a positive size.")
-    side = math.ceil(math.sqrt(box.w * box.h) * factor)
+    length = math.sqrt(box.w * box.h) * factor
+    if not 0 < length <= LARGEST_SIDE:
+        raise BoxError(f"cannot crop around the box {box.as_tuple()}: give its width and height in pixels.")
+    side = math.ceil(length)
     return CropWindow(round(box.x + 0.5 * box.w - side * 0.5), round(box.y + 0.5 * box.h - side * 0.5), side)
 
 
 def crop(frame: BGRImage, window: CropWindow, size: int, out: BGRImage | None = None) -> BGRImage:
     """Cut the window out of a frame, zeros where it leaves the frame, and scale it to ``size`` x ``size``.
 
-    As published, the far edge counts as left one pixel before the frame's end (``max(0, x2 - width + 1)``).
+    As published, the far edge counts as left one pixel before the frame's end (``max(0, x2 - width + 1)``). Windows of
+    more than 8192 pixels a side are sampled at the same places without being laid out, within one grey level.
 
     Args:
         frame: BGR uint8 ``[H, W, 3]`` (any channel order works: nothing here depends on it).
@@ -130,12 +139,40 @@ def crop(frame: BGRImage, window: CropWindow, size: int, out: BGRImage | None = 
     if left + right >= window.side or top + bottom >= window.side:  # nothing of the frame is in the window
         out[:] = 0
         return out
+    if window.side > _LAID_OUT:
+        out[:] = _sampled(frame, window, size)
+        return out
     patch = frame[window.y + top : window.y + window.side - bottom, window.x + left : window.x + window.side - right]
     if left or right or top or bottom:
         bordered = cv2.copyMakeBorder(patch, top, bottom, left, right, cv2.BORDER_CONSTANT)
         patch = np.asarray(bordered, np.uint8)
     cv2.resize(patch, (size, size), dst=out)
     return out
+
+
+def _sampled(frame: BGRImage, window: CropWindow, size: int) -> BGRImage:
+    """:func:`crop` of a window too wide to be laid out: bilinear between the four pixels next to each sample."""
+    height, width = frame.shape[:2]
+    rows, down = _samples(window.y, window.side, height, size)
+    columns, across = _samples(window.x, window.side, width, size)
+    total = np.zeros((size, size, frame.shape[2]))
+    for row, weight in zip(rows, down, strict=True):
+        for column, share in zip(columns, across, strict=True):
+            total += frame[row[:, None], column] * (weight[:, None] * share)[..., None]
+    return np.rint(total).astype(np.uint8)
+
+
+def _samples(start: int, side: int, length: int, size: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Along one axis of the frame: the two pixels next to each sample, and their weights, both ``[2, size]``.
+
+    Samples lie where ``cv2.resize`` puts them; pixels outside the frame, or on its far edge, have no weight.
+    """
+    at = np.clip((np.arange(size) + 0.5) * side / size - 0.5, 0, side - 1)
+    low = np.floor(at)
+    pixels = np.stack([low, np.minimum(low + 1, side - 1)]).astype(np.int64) + start
+    weights = np.stack([1 - (at - low), at - low])
+    weights[(pixels < 0) | (pixels >= min(length, start + side - max(0, start + side - length + 1)))] = 0
+    return np.clip(pixels, 0, length - 1), weights
 
 
 def map_back(centre_size: npt.ArrayLike, window_of: Box, side: float) -> Box:
@@ -175,11 +212,11 @@ def iou(first: npt.ArrayLike, second: npt.ArrayLike) -> npt.NDArray[np.float64]:
         second: float ``[..., 4]``, broadcast against ``first``.
 
     Returns:
-        float64 ``[...]`` in 0..1; 0 where the union is empty.
+        float64 ``[...]`` in 0..1, never above by rounding; 0 where the union is empty.
     """
     a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
     low = np.maximum(a[..., :2], b[..., :2])
     high = np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])
     inter = np.prod(np.clip(high - low, 0, None), axis=-1)
     union = np.prod(a[..., 2:], axis=-1) + np.prod(b[..., 2:], axis=-1) - inter
-    return np.where(union > 0, inter / np.where(union > 0, union, 1), 0.0)
+    return np.where(union > 0, np.minimum(inter / np.where(union > 0, union, 1), 1.0), 0.0)

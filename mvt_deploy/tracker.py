@@ -64,7 +64,7 @@ class _Target:
 
 
 class Tracker:
-    """Follows one or several targets through frames.
+    """Follows one or several targets through frames. One thread at a time may use it; a model may have many trackers.
 
     Args:
         model: an opened backend, from :func:`mvt_deploy.load`.
@@ -127,11 +127,13 @@ class Tracker:
 
     def update_all(self, frame: BGRImage) -> list[Track]:
         """:meth:`update` that gives a list for a single target too."""
-        height, width = _size(frame)
-        return self.place(self.locate(self.cut(frame)), width, height)
+        result = self.locate(self.cut(frame))
+        height, width = frame.shape[:2]
+        return self.place(result, width, height)
 
     def cut(self, frame: BGRImage) -> npt.NDArray[np.uint8]:
         """The search crops of all targets, uint8 BGR ``[n, 256, 256, 3]``; the array is reused by the next call."""
+        _size(frame)
         if not self._targets:
             raise UserError("the tracker has no target yet: call init(frame, box) first.")
         spec = self.model.spec

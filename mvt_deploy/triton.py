@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .bundle import Bundle, GraphInfo, TensorInfo
+from .bundle import Bundle, GraphInfo, TensorInfo, sha256
 from .engines.flavour import TENSORRT
 from .engines.store import Stored, graph_pair, stored_engines
 from .errors import BundleError, UserError
@@ -136,6 +136,8 @@ def _engine(bundle: Bundle, graph: GraphInfo) -> Stored:
     if len(fitting) > 1:
         held = "; ".join(e.info.built_for for e in fitting)
         raise BundleError(f"bundle {bundle.folder} has several engines ({held}): delete the folders of other machines.")
+    if not fitting[0].path.is_file() or sha256(fitting[0].path) != fitting[0].info.sha256:
+        raise BundleError(f"{fitting[0].path} is damaged: build it again with  mvt-deploy build{flag}.")
     return fitting[0]
 
 

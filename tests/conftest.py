@@ -22,17 +22,18 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def bundle(pytestconfig: pytest.Config) -> Path:
-    """A bundle of the default checkpoint, fp32 and fp16; kept between runs while what makes it is the same."""
+    """A bundle of the default checkpoint, fp32, fp16 and int8; kept between runs while what makes it is the same."""
     pytest.importorskip("torch")
     from mvt_deploy.assets import asset
     from mvt_deploy.bundle import exists
     from mvt_deploy.export import export_bundle
+    from mvt_deploy.export.int8.graphs import Int8
 
     digest = hashlib.sha256(asset("mvt.safetensors").read_bytes())
-    for folder in ("network", "export", "."):
+    for folder in ("network", "export", "export/int8", "calibration", "."):
         for path in sorted((ROOT / "mvt_deploy" / folder).glob("*.py")):
             digest.update(path.read_bytes())
     place = Path(pytestconfig.cache.mkdir("bundles")) / digest.hexdigest()[:16] / "mvt"  # type: ignore[union-attr]
     if not exists(place):
-        export_bundle(None, place, fp16=True)
+        export_bundle(None, place, int8=Int8())
     return place

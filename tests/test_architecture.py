@@ -31,6 +31,7 @@ def test_no_heavy_import_unless_asked_for(module: str) -> None:
         "pycuda",
         "matplotlib",
         "ray",
+        "prometheus_client",
     ]
     code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

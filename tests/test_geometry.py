@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mvt_deploy import geometry
 from mvt_deploy.errors import BoxError
 from mvt_deploy.geometry import Box, CropWindow, clip, crop, crop_window, iou, map_back, require_overlap
 
@@ -74,6 +76,50 @@ def test_boxes_outside_the_frame(box: Box) -> None:
         require_overlap(box, 100, 80)
 
 
+@pytest.mark.parametrize("side", [1e-200, 1e200, 1e9])
+def test_boxes_no_window_can_be_cut_around(side: float) -> None:
+    with pytest.raises(BoxError, match="cannot crop"):
+        crop_window(Box.of([0, 0, side, side]), 4.0)
+
+
+def test_a_box_far_larger_than_the_frame_costs_no_memory() -> None:
+    frame = np.full((100, 200, 3), 255, np.uint8)
+    window = crop_window(Box(-1e5, -1e5, 2.1e5, 2.1e5), 4.0)  # laid out, it would take two terabytes
+    assert window.side == 840_000
+    assert crop(frame, window, 64).shape == (64, 64, 3)
+
+
+@given(st.integers(-300, 200), st.integers(-300, 200), st.integers(1, 700), st.integers(1, 120), st.integers(1, 120))
+def test_sampling_a_window_is_scaling_it(x: int, y: int, side: int, width: int, height: int) -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    window = CropWindow(x, y, side)
+    with pytest.MonkeyPatch.context() as patch:
+        wanted = crop(frame, window, 48)
+        patch.setattr(geometry, "_LAID_OUT", 0)
+        assert np.abs(crop(frame, window, 48).astype(int) - wanted).max() <= 1
+
+
+@given(st.integers(-80, 80), st.integers(-80, 80), st.integers(1, 90), st.integers(1, 50), st.integers(1, 50))
+def test_a_crop_shows_the_frame_inside_and_black_outside(x: int, y: int, side: int, width: int, height: int) -> None:
+    """At its own size a crop is a copy, but for the last row and column of the frame where the window passes them."""
+    frame = np.random.default_rng(1).integers(1, 256, (height, width, 3), np.uint8)
+    last_row = height - 1 if y + side > height - 1 else height
+    last_column = width - 1 if x + side > width - 1 else width
+    rows, columns = np.arange(y, y + side), np.arange(x, x + side)
+    inside = ((rows >= 0) & (rows < last_row))[:, None] & ((columns >= 0) & (columns < last_column))
+    wanted = frame[rows.clip(0, height - 1)[:, None], columns.clip(0, width - 1)] * inside[..., None]
+    assert np.array_equal(crop(frame, CropWindow(x, y, side), side), wanted)
+
+
+@pytest.mark.parametrize(
+    "view", [lambda f: f[::-1], lambda f: f[:, ::2], lambda f: f[..., ::-1], lambda f: f.transpose(1, 0, 2)]
+)
+def test_frames_need_not_be_contiguous(view: Callable[[np.ndarray], np.ndarray]) -> None:
+    frame = view(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
+    for window in (CropWindow(5, 7, 20), CropWindow(-5, 7, 80)):
+        assert np.array_equal(crop(frame, window, 32), crop(np.ascontiguousarray(frame), window, 32))
+
+
 def test_iou_by_hand() -> None:
     assert iou([0, 0, 2, 2], [1, 1, 2, 2]) == pytest.approx(1 / 7)
     assert iou([[0, 0, 2, 2], [5, 5, 1, 1]], [0, 0, 2, 2]).tolist() == [1.0, 0.0]
@@ -93,6 +139,29 @@ def test_a_clipped_box_keeps_its_margin_inside(x: float, y: float, w: float, h: 
     assert 0 <= box.y <= height - 10
     assert box.x + box.w <= width + 10
     assert box.y + box.h <= height + 10
+
+
+@given(st.lists(st.floats(-1e9, 1e9), min_size=8, max_size=8))
+def test_iou_is_symmetric_and_between_zero_and_one(values: list[float]) -> None:
+    first, second = np.array(values[:4]), np.array(values[4:])
+    first[2:], second[2:] = np.abs(first[2:]), np.abs(second[2:])
+    assert 0 <= iou(first, second) <= 1
+    assert iou(first, second) == iou(second, first)
+
+
+def test_iou_never_exceeds_one_by_rounding() -> None:
+    boxes = np.random.default_rng(0).uniform(0, 1e4, (20_000, 4))
+    assert iou(boxes, boxes).max() == 1.0
+
+
+@given(st.lists(st.floats(allow_nan=True, allow_infinity=True), min_size=4, max_size=4))
+def test_four_numbers_are_a_box_or_an_error(values: list[float]) -> None:
+    try:
+        box = Box.of(values)
+    except BoxError:
+        assert not (np.isfinite(values).all() and min(values[2:]) > 0)
+    else:
+        assert list(box) == values
 
 
 @given(numbers, numbers, st.floats(1, 1e3), st.floats(1, 1e3))

@@ -142,7 +142,7 @@ def test_several_targets_go_their_own_ways(bundle: Path, shared: Path) -> None:
 
 
 def test_backends_agree_over_a_clip(bundle: Path, shared: Path) -> None:
-    """The runtimes follow one path; fp16 is asked about the same crops, since near ties make its own path part."""
+    """The runtimes follow one path, fp16 (whose own path is judged in tests/fidelity) answers the same crops alike."""
     frames, truth = clip(shared, "vot_bag", 12)
     ours, reference, half = load(bundle), load(bundle, "torch"), load(bundle, precision="fp16")
     trackers = {model.label: Tracker(model, lost=None) for model in (ours, reference, half)}
@@ -153,7 +153,7 @@ def test_backends_agree_over_a_clip(bundle: Path, shared: Path) -> None:
         assert np.abs(np.subtract(*boxes)).max() < 0.05
         crops = trackers[reference.label].cut(frame)
         maps = [trackers[m.label].locate(crops, score_map=True).score_map for m in (reference, half)]
-        assert np.abs(np.subtract(*maps)).max() < 0.05
+        assert np.abs(np.subtract(*maps)).max() < 5e-3
 
 
 def test_a_network_that_fails_leaves_the_target_where_it_was() -> None:

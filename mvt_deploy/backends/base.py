@@ -29,7 +29,11 @@ class SearchResult(NamedTuple):
 
 
 class Backend(Protocol):
-    """Runs the two graphs of a bundle. Crops are uint8 BGR, ``[n, side, side, 3]``, as OpenCV cuts them."""
+    """Runs the two graphs of a bundle. Crops are uint8 BGR, ``[n, side, side, 3]``, as OpenCV cuts them.
+
+    On the CPU several threads may use one backend at once; on a GPU one at a time. A process forked after it was loaded
+    may not: :class:`BackendError`.
+    """
 
     name: str
     label: str

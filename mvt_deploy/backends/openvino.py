@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import openvino
 from ..bundle import Bundle
 from ..errors import BackendError
 from .base import SearchResult
-from .checks import check_crops, check_result
+from .checks import check_crops, check_process, check_result
 from .ort import OPENVINO_HINTS
 
 Features = dict[str, npt.NDArray[Any]]
@@ -36,6 +38,7 @@ class OpenVinoBackend:
     def __init__(self, bundle: Bundle, precision: str = "fp32", threads: int | None = None) -> None:
         self.spec = bundle.manifest.tracker
         self.label = f"openvino cpu {precision}"
+        self._home = os.getpid()
         self._core = openvino.Core()
         if precision == "bf16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise BackendError("this processor has no bf16 arithmetic: use --precision fp32.")
@@ -53,31 +56,43 @@ class OpenVinoBackend:
         except RuntimeError as error:
             raise BackendError(f"OpenVINO {openvino.__version__} cannot read the bundle's graphs: {error}") from error
         self._requests: dict[tuple[str, int], Any] = {}
+        self._turn = threading.Lock()  # a request holds the inputs and outputs of one inference
 
     def template(self, crops: npt.NDArray[np.uint8]) -> Features:
+        check_process(self._home)
         check_crops(crops, self.spec.template_size)
-        request = self._request("template", len(crops))
-        request.infer({"crop": crops}, share_inputs=True)
-        return {o.any_name: request.get_tensor(o).data.copy() for o in request.model_outputs}
+        with self._turn:
+            request = self._run("template", {"crop": crops})
+            return {o.any_name: request.get_tensor(o).data.copy() for o in request.model_outputs}
 
     def search(self, crops: npt.NDArray[np.uint8], features: Features, score_map: bool = False) -> SearchResult:
+        check_process(self._home)
         check_crops(crops, self.spec.search_size)
-        request = self._request("search", len(crops))
-        request.infer({"crop": crops, **features}, share_inputs=True)
         names = ("box", "score", "score_map") if score_map else ("box", "score")
-        return check_result(SearchResult(*(request.get_tensor(name).data.copy() for name in names)))
+        with self._turn:
+            request = self._run("search", {"crop": crops, **features})
+            found = SearchResult(*(request.get_tensor(name).data.copy() for name in names))
+        return check_result(found, len(crops))
 
     def close(self) -> None:
         self._requests.clear()
         self._models = {}
+
+    def _run(self, role: str, inputs: Features) -> Any:
+        request = self._request(role, len(inputs["crop"]))
+        try:
+            request.infer(inputs, share_inputs=True)
+        except RuntimeError as error:
+            raise BackendError(f"OpenVINO {openvino.__version__} cannot run the {role} graph: {error}") from error
+        return request
 
     def _request(self, role: str, batch: int) -> Any:
         """The graph compiled for a fixed number of targets: five percent faster than one for any number."""
         key = (role, batch)
         if key not in self._requests:
             model = self._models[role].clone()
-            model.reshape({i.any_name: [batch, *list(i.partial_shape)[1:]] for i in model.inputs})
             try:
+                model.reshape({i.any_name: [batch, *list(i.partial_shape)[1:]] for i in model.inputs})
                 self._requests[key] = self._core.compile_model(model, "CPU", self._config).create_infer_request()
             except RuntimeError as error:
                 raise BackendError(

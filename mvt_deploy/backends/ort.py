@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -14,7 +15,7 @@ import onnxruntime
 from ..bundle import Bundle, GraphInfo
 from ..errors import BackendError, MissingExtra
 from .base import SearchResult
-from .checks import check_crops, check_result
+from .checks import check_crops, check_process, check_result
 
 Features = dict[str, npt.NDArray[Any]]
 Configure = Callable[[Any], None]
@@ -31,7 +32,7 @@ class OrtBackend:
     Args:
         bundle: an opened bundle.
         provider: ``"cpu"``, ``"openvino"`` (the plug-in provider of ``onnxruntime-ep-openvino``) or ``"cuda"``.
-        precision: of the graphs to run, ``"fp32"`` or ``"fp16"``; ``"bf16"`` with OpenVINO.
+        precision: of the graphs to run, ``"fp32"``, ``"fp16"`` or ``"int8"``; ``"bf16"`` with OpenVINO.
         threads: CPU threads of a session; None lets the runtime choose (one a core).
         configure: given each session's ``onnxruntime.SessionOptions`` last, to change what else the runtime can.
 
@@ -57,6 +58,7 @@ class OrtBackend:
             )
         self.spec = bundle.manifest.tracker
         self.label = f"ort {provider} {precision}"
+        self._home = os.getpid()
         stored = "fp32" if precision == "bf16" else precision
         own = {"cpu": "ort", "openvino": "openvino"}.get(provider)
         targets = (own, "portable") if own else ("portable",)
@@ -67,16 +69,26 @@ class OrtBackend:
         self._features = [o.name for o in self._template.get_outputs()]
 
     def template(self, crops: npt.NDArray[np.uint8]) -> Features:
+        check_process(self._home)
         check_crops(crops, self.spec.template_size)
-        return dict(zip(self._features, self._template.run(self._features, {"crop": crops}), strict=True))
+        return dict(zip(self._features, _run(self._template, self._features, {"crop": crops}), strict=True))
 
     def search(self, crops: npt.NDArray[np.uint8], features: Features, score_map: bool = False) -> SearchResult:
+        check_process(self._home)
         check_crops(crops, self.spec.search_size)
         names = ["box", "score", "score_map"] if score_map else ["box", "score"]
-        return check_result(SearchResult(*self._search.run(names, {"crop": crops, **features})))
+        return check_result(SearchResult(*_run(self._search, names, {"crop": crops, **features})), len(crops))
 
     def close(self) -> None:
         self._template = self._search = None
+
+
+def _run(session: Any, names: list[str], inputs: Features) -> list[npt.NDArray[Any]]:
+    try:
+        found: list[npt.NDArray[Any]] = session.run(names, inputs)
+    except Exception as error:  # the runtime's own exceptions share no public base class
+        raise BackendError(f"ONNX Runtime {onnxruntime.__version__} cannot run the graph: {error}") from error
+    return found
 
 
 def _session(

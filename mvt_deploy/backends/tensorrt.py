@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -16,7 +17,7 @@ from ..engines.runtime import Engine
 from ..engines.store import PREFERENCE, default_precision, find_engine, graph_pair
 from ..errors import BackendError, MissingExtra
 from .base import SearchResult
-from .checks import check_crops, check_result
+from .checks import check_crops, check_process, check_result
 
 DEPTH = 2
 """Batches in flight at once: while the GPU works on one, the CPU fills the other."""
@@ -55,7 +56,8 @@ class Pending:
         Raises:
             NonFiniteError: the network returned a value that is not finite.
         """
-        return check_result(self.wait())
+        result = self.wait()
+        return check_result(result, len(result.box))
 
     def wait(self) -> SearchResult:
         """:meth:`result`, without a look at the values."""
@@ -179,12 +181,22 @@ class TensorRtBackend:
         beside, same = find_engine(bundle, template, [flavour], self._device.gpu)
         self.spec = bundle.manifest.tracker
         self.label = f"trt {precision} ({flavour.label})"
+        self._home = os.getpid()
         self._search = Engine(stored, flavour)
         self._template = Engine(beside, same)
         self._engines = [self._search, self._template]
+        for engine, graph in ((self._search, search), (self._template, template)):
+            if {t.name: (t.dtype.name, list(t.shape)) for t in engine.tensors.values()} != {
+                t.name: (t.dtype, t.shape[1:]) for t in (*graph.inputs, *graph.outputs)
+            }:
+                raise BackendError(
+                    f"the {graph.role} engine has other inputs or outputs than {graph.file}: "
+                    f"build it again with  mvt-deploy build --model {bundle.folder}."
+                )
         self.max_batch = self._search.max_batch
 
     def template(self, crops: npt.NDArray[np.uint8]) -> Features:
+        check_process(self._home)
         check_crops(crops, self.spec.template_size)
         device, n = self._device, len(crops)
         features = Features(device, self._template, n)
@@ -211,6 +223,7 @@ class TensorRtBackend:
 
         The crops are copied, so their array may be reused. A third search waits for the first.
         """
+        check_process(self._home)
         check_crops(crops, self.spec.search_size)
         if features.n != len(crops):
             raise BackendError(f"{features.n} targets' features, {len(crops)} crops: give one crop a target.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from ..bundle import TrackerSpec
 from ..network import TemplateFeatures, load_checkpoint
 from ..network.inference import decode, hann_window, prepare
 from .base import SearchResult
-from .checks import check_crops, check_result
+from .checks import check_crops, check_process, check_result
 
 
 class TorchBackend:
@@ -34,20 +35,24 @@ class TorchBackend:
             torch.set_num_threads(threads)
         self.spec = TrackerSpec()
         self.label = "torch cpu fp32"
+        self._home = os.getpid()
         self._model = load_checkpoint(checkpoint, joint)
         self._window = hann_window()
 
     @torch.inference_mode()
     def template(self, crops: npt.NDArray[np.uint8]) -> TemplateFeatures:
+        check_process(self._home)
         check_crops(crops, self.spec.template_size)
         return self._model.encode_template(prepare(torch.from_numpy(crops)))
 
     @torch.inference_mode()
     def search(self, crops: npt.NDArray[np.uint8], features: TemplateFeatures, score_map: bool = False) -> SearchResult:
+        check_process(self._home)
         check_crops(crops, self.spec.search_size)
         found = decode(self._model.track(prepare(torch.from_numpy(crops)), features), self._window)
         return check_result(
-            SearchResult(found.box.numpy(), found.score.numpy(), found.score_map.numpy() if score_map else None)
+            SearchResult(found.box.numpy(), found.score.numpy(), found.score_map.numpy() if score_map else None),
+            len(crops),
         )
 
     def close(self) -> None:

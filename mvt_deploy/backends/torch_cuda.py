@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..bundle import TrackerSpec
 from ..errors import BackendError
-from ..network import TemplateFeatures, load_checkpoint
+from ..network import MVT, TemplateFeatures, load_checkpoint
 from ..network.inference import Located, decode, hann_window, prepare
 from .base import SearchResult
-from .checks import check_crops, check_result
+from .checks import check_crops, check_process, check_result
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 _WARM_UP = 3  # runs before recording, so that cuDNN has chosen its kernels
 
 
 class TorchCudaBackend:
-    """Runs the network in PyTorch on the first visible GPU.
+    """Runs the network in PyTorch on the first visible GPU. One thread at a time may use it.
 
     Args:
         checkpoint: a checkpoint file (a bundle carries one).
@@ -44,14 +45,16 @@ class TorchCudaBackend:
             require_cuda()
         self.spec = TrackerSpec()
         self.label = f"torch {device} {precision}"
+        self._home = os.getpid()
         self._device, self._dtype, self._graphed = torch.device(device), DTYPES[precision], graph and device == "cuda"
-        model = load_checkpoint(checkpoint).to(self._device, self._dtype)
-        self._model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = load_checkpoint(checkpoint).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._model = _in(model, self._dtype)
         self._window = hann_window().to(self._device)
         self._lanes: dict[int, _Lane] = {}
 
     @torch.inference_mode()
     def template(self, crops: npt.NDArray[np.uint8]) -> TemplateFeatures:
+        check_process(self._home)
         check_crops(crops, self.spec.template_size)
         features = self._model.encode_template(self._image(torch.from_numpy(crops).to(self._device)))
         if self._device.type == "cuda":
@@ -60,6 +63,7 @@ class TorchCudaBackend:
 
     @torch.inference_mode()
     def search(self, crops: npt.NDArray[np.uint8], features: TemplateFeatures, score_map: bool = False) -> SearchResult:
+        check_process(self._home)
         check_crops(crops, self.spec.search_size)
         if len(features.features) != len(crops):
             raise BackendError(
@@ -68,7 +72,7 @@ class TorchCudaBackend:
         lane = self._lanes.get(len(crops))
         if lane is None:
             lane = self._lanes[len(crops)] = _Lane(self._locate, crops, features, self._device, self._graphed)
-        return check_result(lane.search(crops, features, score_map))
+        return check_result(lane.search(crops, features, score_map), len(crops))
 
     def close(self) -> None:
         """Drop the graphs and their memory."""
@@ -79,6 +83,16 @@ class TorchCudaBackend:
 
     def _locate(self, crops: Tensor, features: TemplateFeatures) -> Located:
         return decode(self._model.track(self._image(crops), features), self._window)
+
+
+def _in(model: MVT, dtype: torch.dtype) -> MVT:
+    """The network in another precision; batch norms keep theirs, as rounding their statistics costs more than all else
+    together."""
+    for module in model.modules():
+        if not isinstance(module, nn.BatchNorm2d):
+            for parameter in module.parameters(recurse=False):
+                parameter.data = parameter.data.to(dtype)
+    return model
 
 
 class _Lane:

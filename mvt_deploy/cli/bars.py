@@ -60,3 +60,12 @@ def clip_bar(clips: Mapping[str, int | None]) -> Iterator[Callable[[str, int], N
             bars.update(tasks[name], completed=frame + 1)
 
         yield watch
+
+
+@contextmanager
+def count_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar over a number of things; told how many are done and how many there are."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(what, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)

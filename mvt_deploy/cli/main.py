@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 
 import typer
-from rich.console import Console
 
 from ..errors import UserError
+from . import logs
 from .bench import bench
 from .build import build
 from .calibrate import calibrate
@@ -17,6 +17,7 @@ from .eval import eval
 from .export import export
 from .gate import gate
 from .package import package
+from .sensitivity import sensitivity
 from .track import track
 from .train import train
 
@@ -38,6 +39,7 @@ app.command("package")(package)
 app.command("doctor")(doctor)
 app.command("eval")(eval)
 app.command("gate")(gate)
+app.command("sensitivity")(sensitivity)
 app.command("train")(train)
 
 
@@ -46,10 +48,15 @@ def run() -> None:
     try:
         app()
     except UserError as error:
-        Console(stderr=True, soft_wrap=True, markup=False, highlight=False).print(f"error: {error}")
+        logs.error(error)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:  # the reader of our stdout went away: nothing to report, nothing to finish
         sys.stderr.close()
         sys.exit(0)
+    except Exception:
+        if not logs.in_json():
+            raise
+        logs.crash()
+        sys.exit(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import typer
 from .. import bundle
 from ..backends.base import Backend
 from ..backends.registry import load
+from . import logs
 
 Model = Annotated[
     Path, typer.Option("--model", help="The bundle's folder; the default one is exported once if it is not there.")
@@ -54,6 +54,6 @@ def open_model(
     return opened
 
 
-def say(message: str) -> None:
-    """A line of progress, on stderr."""
-    print(message, file=sys.stderr, flush=True)
+def say(message: str, **fields: object) -> None:
+    """A line of progress, on stderr; the fields are for logs that machines read."""
+    logs.info(message, fields)

@@ -9,6 +9,7 @@ import typer
 
 from .. import bundle
 from ..tracker import LostPolicy, Tracker
+from . import logs
 from .options import BackendName, Device, Model, Precision, Provider, Threads, open_model, say
 
 _DEFAULTS = LostPolicy()
@@ -35,6 +36,14 @@ def track(
     json: Annotated[bool, typer.Option("--json", help="One JSON line a frame on stdout.")] = False,
     no_video: Annotated[bool, typer.Option("--no-video", help="Write no annotated video.")] = False,
     show: Annotated[bool, typer.Option("--show", help="Watch in a window.")] = False,
+    reconnect: Annotated[
+        bool, typer.Option("--reconnect", help="Open a camera or stream that went away again, for as long as it takes.")
+    ] = False,
+    metrics: Annotated[
+        str | None,
+        typer.Option("--metrics", metavar="[HOST:]PORT", help="Serve /metrics (Prometheus) and /healthz here."),
+    ] = None,
+    log_json: Annotated[bool, typer.Option("--log-json", help="Messages on stderr as JSON lines.")] = False,
     lost: Annotated[bool, typer.Option(help="Say when a target is lost; --no-lost is the published behaviour.")] = True,
     lost_below: Annotated[float, typer.Option(help="A score below this is low.")] = _DEFAULTS.threshold,
     lost_after: Annotated[int, typer.Option(help="So many low frames in a row mean lost.")] = _DEFAULTS.patience,
@@ -45,14 +54,18 @@ def track(
     from ..video.sources import open_source
     from ..video.targets import choose_targets
 
+    logs.use(log_json)
     policy = LostPolicy(threshold=lost_below, patience=lost_after, found=found_at) if lost else None
-    opened = open_source(source)
+    opened = open_source(source, reconnect)
     targets = choose_targets(opened, init_box or [], select)
     say(f"target: {targets.how}")
     tracker = Tracker(open_model(model, backend, provider, precision, threads, device), lost=policy)
     video = None if no_video else output or Path(f"{opened.name}.tracked.mp4")
-    summary = track_source(opened, targets, tracker, Outputs(video, results, json, show))
-    for line in summary.lines():
+    outputs = Outputs(video, results, json, show, metrics, progress=not log_json)
+    summary = track_source(opened, targets, tracker, outputs)
+    first, *rest = summary.lines()
+    say(first, **summary.figures())
+    for line in rest:
         say(line)
     if summary.outcome.problem:
         raise summary.outcome.problem

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..bundle import Bundle, GraphInfo, parse, sha256
+from ..bundle import Bundle, GraphInfo, inside, parse, sha256
 from ..device import Gpu
 from ..errors import BackendError, BundleError
 from .flavour import RTX, Flavour
@@ -146,10 +146,11 @@ def stored_engines(bundle: Bundle) -> Iterator[Stored]:
         try:
             content = json.loads(sidecar.read_text(encoding="utf-8"))
             info: EngineInfo = parse(EngineInfo, content, sidecar.name)
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             continue
-        if info.format <= FORMAT and info.file == f"{sidecar.stem}.engine":
-            yield Stored(sidecar.with_name(info.file), info)
+        path = sidecar.with_suffix(".engine")
+        if info.format <= FORMAT and info.file == path.name and inside(bundle.folder, path):  # links may lead out
+            yield Stored(path, info)
 
 
 def find_engine(bundle: Bundle, graph: GraphInfo, flavours: Sequence[Flavour], gpu: Gpu) -> tuple[Stored, Flavour]:

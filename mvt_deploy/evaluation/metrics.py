@@ -119,11 +119,6 @@ def _centres(boxes: Boxes) -> Floats:
     return boxes[:, :2] + (boxes[:, 2:] - 1) / 2  # the toolkits' pixel centres: the same rounding at thresholds
 
 
-def overlaps_of(found: Boxes, truth: Boxes) -> Floats:
-    """IoU, float64 ``[n]``, never above 1 by rounding: a threshold of 1 is met by no frame in the toolkits."""
-    return np.minimum(iou(found, truth), 1.0)
-
-
 def got10k_overlaps(found: Boxes, truth: Boxes, size: tuple[int, int]) -> Floats:
     """IoU by GOT-10k's rule: first frame dropped, absent targets dropped, boxes clipped to the frame.
 
@@ -136,7 +131,7 @@ def got10k_overlaps(found: Boxes, truth: Boxes, size: tuple[int, int]) -> Floats
         size: width and height of the frames in pixels.
     """
     present = ~np.isnan(truth[1:]).any(axis=1)
-    return overlaps_of(_bounded(found[1:][present], size), _bounded(truth[1:][present], size))
+    return iou(_bounded(found[1:][present], size), _bounded(truth[1:][present], size))
 
 
 def _bounded(boxes: Boxes, size: tuple[int, int]) -> Boxes:
@@ -159,7 +154,7 @@ def ope_errors(found: Boxes, truth: Boxes, rule: Rule) -> Errors:
     undefined = np.any(~(truth > 0), axis=1) if rule.undefined_hits else np.zeros(len(truth), bool)
     known = ~(absent | undefined)
     overlap, centre, normalised = np.full(len(truth), -1.0), np.full(len(truth), np.inf), np.full(len(truth), np.inf)
-    overlap[known] = overlaps_of(found[known], truth[known])
+    overlap[known] = iou(found[known], truth[known])
     centre[known] = centre_errors(found[known], truth[known])
     normalised[known] = centre_errors(found[known], truth[known], normalised=True)
     hits = undefined & ~(absent & (rule.absent == "miss"))
@@ -207,7 +202,7 @@ def score(sequence: Sequence, found: Boxes, seconds: Floats, rule: Rule) -> Scor
     truth = sequence.truth
     present: npt.NDArray[np.bool_] = np.asarray(~np.isnan(truth).any(axis=1))
     overlaps = np.full(len(truth), np.nan)
-    overlaps[present] = overlaps_of(found[present], truth[present])
+    overlaps[present] = iou(found[present], truth[present])
     inside = got10k_overlaps(found, truth, sequence.frame_size())
     later: Floats = overlaps[1:][present[1:]]
     errors = ope_errors(found, truth, rule)

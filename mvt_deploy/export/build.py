@@ -21,7 +21,7 @@ from ..errors import ParityError
 from ..network import MVT, load_checkpoint, save_checkpoint
 from ..photographs import Pairs, photograph_pairs
 from ..version import __version__
-from .graphs import Graph, split
+from .graphs import Graph, cast, split
 from .int8.graphs import Int8, int8_graphs
 from .parity import Answer, measure, reference
 from .rewrites import ORT, PORTABLE, REWRITES, apply
@@ -137,8 +137,9 @@ def _export_precision(
     made: list[GraphInfo] = []
     template = place / _file("template", precision)
     for target in TARGETS[precision]:
-        graphs = split(model, DTYPES[precision])
+        graphs = split(model)
         applied = apply(graphs, [name for name in TARGET_REWRITES[target] if name in rewrites])
+        cast(graphs, DTYPES[precision])
         search = place / _file("search", precision, target)
         inputs = example_inputs(*graphs)
         protos: list[tuple[Graph, Path, onnx.ModelProto]] = []

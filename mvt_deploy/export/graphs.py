@@ -145,14 +145,27 @@ class Graphs(NamedTuple):
     search: SearchGraph
 
 
-def split(model: MVT, dtype: torch.dtype = torch.float32) -> Graphs:
-    """The two graphs of a network, on a copy of it in evaluation mode, with parameters of the given type."""
-    model = copy.deepcopy(model).eval().requires_grad_(False).to(dtype)
+def split(model: MVT) -> Graphs:
+    """The two graphs of a network in fp32, on a copy of it in evaluation mode."""
+    model = copy.deepcopy(model).eval().requires_grad_(False).float()
     backbone = model.backbone
     stem = nn.Sequential(backbone.conv_1, backbone.layer_1, backbone.layer_2, backbone.layer_3[0])
     blocks = [JointBlock(layer[1]) for layer in (backbone.layer_3, backbone.layer_4)]  # type: ignore[arg-type]
-    prepare = Prepare(dtype)
+    prepare = Prepare(torch.float32)
     return Graphs(
         TemplateGraph(prepare, stem, blocks[0]).eval(),
         SearchGraph(prepare, stem, blocks[0], backbone.layer_4[0], blocks[1], Locate(model)).eval(),
     )
+
+
+def cast(graphs: Graphs, dtype: torch.dtype) -> None:
+    """Give the graphs another precision; decoding stays in fp32.
+
+    It comes after the rewrites, which are exact in fp32 only: weights that are folded together in half precision are
+    off by ten times what rounding them once costs.
+    """
+    window = graphs.search.locate.window
+    for graph in graphs:
+        graph.to(dtype)
+        graph.prepare.dtype = dtype
+    graphs.search.locate.window = window

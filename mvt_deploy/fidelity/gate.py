@@ -11,14 +11,23 @@ import numpy.typing as npt
 from ..backends.base import Backend
 from ..bundle import ClipOverlap, Gate
 from ..errors import NonFiniteError, UserError
+from ..evaluation.compare import Difference
 from ..evaluation.compare import compare as bootstrap
-from ..evaluation.metrics import Floats, Score, got10k_overlaps, overlaps_of
+from ..evaluation.metrics import Floats, Score, got10k_overlaps
 from ..evaluation.sequence import Boxes
+from ..geometry import iou
 from ..tracker import Tracker
 from .clips import Clip
 
 LIMITS = {"fp32": 0.002, "fp16": 0.002, "bf16": 0.01, "int8": 0.01}
 """Largest drop of AO (0..1) against fp32 that passes, by precision."""
+CERTAIN = 5
+"""A drop above the limit is let pass if its interval holds zero, but never one of this many limits.
+
+Paths part by themselves: crop windows lie on whole pixels, so a box that is off by a thousandth of a pixel now and then
+shifts a window, and the path from there on is another one, no worse or better. Over few short clips that alone moves AO
+by more than a strict limit.
+"""
 
 Tick = Callable[[int], None]
 """Told how many frames were tracked since the last call."""
@@ -120,11 +129,11 @@ def judge(
     limit = LIMITS[precision] if limit is None else limit
     truths = [c.truth if len(c.truth) == c.count else w.boxes for c, w in zip(clips, wanted, strict=True)]
     ao = bootstrap(_scores(clips, wanted, truths), _scores(clips, found, truths))[0]
-    overlaps = [overlaps_of(f.boxes[1:], w.boxes[1:]) for f, w in zip(found, wanted, strict=True)]
+    overlaps = [iou(f.boxes[1:], w.boxes[1:]) for f, w in zip(found, wanted, strict=True)]
     worst = min(range(len(clips)), key=lambda i: float(overlaps[i].mean()))
     drift = np.abs(_joined(f.scores[1:] for f in found) - _joined(w.scores[1:] for w in wanted))
     nonfinite = int(sum((~f.finite).sum() for f in found))
-    passed, reason = _verdict(ao.difference, limit, nonfinite)
+    passed, reason = _verdict(ao, limit, nonfinite)
     return Gate(
         reference=reference,
         candidate=candidate,
@@ -148,12 +157,15 @@ def judge(
     )
 
 
-def _verdict(drop: float, limit: float, nonfinite: int) -> tuple[bool, str]:
+def _verdict(ao: Difference, limit: float, nonfinite: int) -> tuple[bool, str]:
+    drop = ao.difference
     if nonfinite:
         return False, f"{nonfinite} frames have outputs that are not finite"
-    if drop > limit:
-        return False, f"AO drops by {drop:.4f}, more than the limit {limit:g}"
-    return True, f"AO drops by {drop:.4f}, within the limit {limit:g}"
+    if drop <= limit:
+        return True, f"AO drops by {drop:.4f}, within the limit {limit:g}"
+    if ao.low <= 0 and drop <= CERTAIN * limit:
+        return True, f"AO drops by {drop:.4f}, but no drop is shown: its interval is {ao.low:.4f} to {ao.high:.4f}"
+    return False, f"AO drops by {drop:.4f}, more than the limit {limit:g}"
 
 
 def _scores(clips: Sequence[Clip], tracked: Sequence[Trajectory], truths: Sequence[Boxes]) -> list[Score]:

@@ -1,11 +1,12 @@
-"""A verdict as a table and as JSON, and the bar of the frames tracked for it."""
+"""Verdicts and rankings as tables and as JSON, and the bar of the frames tracked for a verdict."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -13,6 +14,9 @@ from rich.table import Table
 
 from ..bundle import Gate
 from .gate import Tick
+
+if TYPE_CHECKING:
+    from .sensitivity import LayerError  # which needs onnx
 
 
 def to_json(gate: Gate) -> str:
@@ -48,3 +52,21 @@ def tracking(frames: int) -> Iterator[Tick]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task("frames", total=frames)
         yield lambda count: bars.advance(task, count)
+
+
+def ranking_json(ranking: Sequence[LayerError]) -> str:
+    """Layers by name with their errors, worst first."""
+    return json.dumps([asdict(error) for error in ranking], indent=1)
+
+
+def ranking_table(ranking: Sequence[LayerError], target: str, pairs: int) -> Table:
+    """For the screen: worst first."""
+    table = Table(title=f"int8 for {target}: each layer quantised alone, on {pairs} crops, against floating point")
+    for name in ("layer", "operator"):
+        table.add_column(name)
+    for name in ("1 - IoU mean", "95%", "score mean", "largest"):
+        table.add_column(name, justify="right")
+    for error in ranking:
+        figures = (error.box_mean, error.box_p95, error.score_mean, error.score_max)
+        table.add_row(error.name, error.operator, *(f"{figure:.5f}" for figure in figures))
+    return table

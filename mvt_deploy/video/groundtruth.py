@@ -118,4 +118,6 @@ def average_overlap(
 def _cut(boxes: npt.NDArray[np.float64], limits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Boxes ``[n, 4]`` cut to frames of width and height ``[n, 2]``."""
     low = np.clip(boxes[:, :2], 0, limits)
-    return np.hstack([low, np.clip(boxes[:, :2] + boxes[:, 2:], 0, limits) - low])
+    with np.errstate(over="ignore"):  # a far edge beyond all numbers is beyond the frame
+        far = boxes[:, :2] + boxes[:, 2:]
+    return np.hstack([low, np.clip(far, 0, limits) - low])

@@ -36,6 +36,7 @@ class Step:
 
     ``tracks``: one a target. ``seconds``: cropping, network and mapping back (for the first frame: encoding the
     targets). ``network_seconds``: the network alone. ``fps``: frames per second lately, all stages together.
+    ``dropped``: frames of a live source that were never looked at, so far.
     """
 
     frame: Frame
@@ -43,6 +44,7 @@ class Step:
     seconds: float
     network_seconds: float
     fps: float
+    dropped: int = 0
 
 
 class Sink(Protocol):
@@ -95,7 +97,17 @@ class Outcome:
 
 
 class Interrupted(UserError):
-    """The user stopped the run; what was tracked so far is kept."""
+    """A signal stopped the run; what was tracked so far is kept. The exit code is the shell's: 128 and the signal."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        self.exit_code = 128 + number
+        super().__init__(f"stopped by {number.name}: what was tracked so far is kept.")
+
+
+class _Stop(threading.Event):
+    """Set by the first signal; which one it was."""
+
+    number = signal.SIGINT
 
 
 def run(
@@ -120,7 +132,7 @@ def run(
         keep_going: called in the caller's thread after each frame (for windows); False ends the run.
 
     Returns:
-        Counts and times. ``problem`` says if the source failed on the way, or the user stopped the run.
+        Counts and times. ``problem`` says if the source failed on the way, or a signal stopped the run.
 
     Raises:
         SourceError: not even the first frame came.
@@ -148,6 +160,7 @@ def run(
             pass
         except BaseException as problem:
             error = problem
+        source.stop()
         frames.cancel()
         steps.finish()
         writer.join()
@@ -207,7 +220,7 @@ def _track(
     tracker: Tracker,
     boxes: Sequence[Box],
     outcome: Outcome,
-    stop: threading.Event,
+    stop: _Stop,
     keep_going: Callable[[Step], bool] | None,
 ) -> None:
     """The caller's thread, until the source ends or the run is stopped."""
@@ -226,7 +239,7 @@ def _track(
             outcome.network_seconds += network
         outcome.lost += any(track.state == "lost" for track in tracks)
         outcome.frames += 1
-        step = Step(frame, tuple(tracks), seconds, network, rate.tick())
+        step = Step(frame, tuple(tracks), seconds, network, rate.tick(), frames.dropped)
         steps.put(step)
         if keep_going and not keep_going(step):
             return
@@ -243,10 +256,10 @@ def _update(tracker: Tracker, frame: Frame) -> tuple[list[Track], float]:
     return tracker.place(result, width, height), network
 
 
-def _next(frames: Channel[Frame], stop: threading.Event) -> Frame | None:
+def _next(frames: Channel[Frame], stop: _Stop) -> Frame | None:
     while True:
         if stop.is_set():
-            raise Interrupted("stopped by the user: what was tracked so far is kept.")
+            raise Interrupted(stop.number)
         try:
             return frames.get(_POLL_SECONDS)
         except TimeoutError:
@@ -270,15 +283,16 @@ class _Rate:
 
 
 @contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
+def _stop_signals() -> Iterator[_Stop]:
     """An event that the first Ctrl-C or SIGTERM sets (in the main thread only); the second one acts as ever."""
-    stop = threading.Event()
+    stop = _Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def ask(number: int, _: FrameType | None) -> None:
+        stop.number = signal.Signals(number)
         stop.set()
         signal.signal(number, before[signal.Signals(number)] or signal.SIG_DFL)
 

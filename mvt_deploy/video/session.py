@@ -10,9 +10,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..errors import SinkError, UserError
+from ..errors import MissingExtra, SinkError, UserError
 from ..geometry import Box
 from ..tracker import Tracker
+from .events import EventsSink
 from .groundtruth import AO_RULE, average_overlap, candidates
 from .pipeline import Outcome, Sink, Step, run
 from .sinks import JsonSink, ResultsSink, VideoSink, results_paths
@@ -23,12 +24,15 @@ from .window import Viewer, require_display
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """Where to: ``video`` and ``results`` files or None; ``json`` lines on stdout; ``show`` in a window."""
+    """Where to: ``video`` and ``results`` files or None; ``json`` lines on stdout; ``show`` in a window; ``metrics`` at
+    ``[HOST:]PORT`` or None; ``progress`` on stderr where somebody watches."""
 
     video: Path | None = None
     results: Path | None = None
     json: bool = False
     show: bool = False
+    metrics: str | None = None
+    progress: bool = True
 
 
 @dataclass(slots=True)
@@ -57,6 +61,7 @@ class Summary:
     outcome: Outcome
     ao: float | None
     files: list[Path]
+    reconnects: int = 0
 
     def lines(self) -> list[str]:
         """The summary as sentences for the user."""
@@ -67,11 +72,27 @@ class Summary:
         ]
         if run.dropped:
             lines.append(f"{run.dropped} frames of the live source were dropped to keep up")
+        if self.reconnects:
+            lines.append(f"the source went away and came back {self.reconnects} times")
         if run.lost:
             lines.append(f"lost in {run.lost} frames")
         if self.ao is not None:
             lines.append(f"AO {self.ao:.3f} ({AO_RULE})")
         return lines + [f"wrote {path}" for path in self.files]
+
+    def figures(self) -> dict[str, object]:
+        """The summary as plain values, for logs that machines read."""
+        run = self.outcome
+        return {
+            "frames": run.frames,
+            "dropped": run.dropped,
+            "reconnects": self.reconnects,
+            "lost": run.lost,
+            "seconds": round(run.seconds, 3),
+            "fps": round(run.fps, 2),
+            "ao": self.ao,
+            "files": [str(path) for path in self.files],
+        }
 
 
 def track_source(source: Source, targets: Targets, tracker: Tracker, outputs: Outputs) -> Summary:
@@ -84,8 +105,10 @@ def track_source(source: Source, targets: Targets, tracker: Tracker, outputs: Ou
         require_display("--show")
     files = _files(source, outputs, len(targets.boxes))
     record = Record()
-    sinks: list[Sink] = [record]
+    sinks: list[Sink] = [record, EventsSink()]
     try:
+        if outputs.metrics:
+            sinks.append(_metrics(outputs.metrics, source, tracker.model.label))
         if outputs.results:
             sinks.append(ResultsSink(outputs.results, len(targets.boxes)))
         if outputs.video:
@@ -98,7 +121,7 @@ def track_source(source: Source, targets: Targets, tracker: Tracker, outputs: Ou
     if outputs.json:
         sinks.append(JsonSink())
     viewer = Viewer() if outputs.show else None
-    with _progress(source) as progress:
+    with _progress(source, outputs.progress) as progress:
         task = progress.add_task("tracking", total=source.count, fps="") if progress else None
 
         def watch(step: Step) -> bool:
@@ -112,7 +135,7 @@ def track_source(source: Source, targets: Targets, tracker: Tracker, outputs: Ou
             if viewer:
                 viewer.close()
     ao = None if targets.truth is None else average_overlap(record.boxes, targets.truth, record.sizes)
-    return Summary(outcome, ao, files)
+    return Summary(outcome, ao, files, source.reconnects)
 
 
 def _files(source: Source, outputs: Outputs, targets: int) -> list[Path]:
@@ -126,9 +149,17 @@ def _files(source: Source, outputs: Outputs, targets: int) -> list[Path]:
     return files
 
 
-def _progress(source: Source) -> Progress | nullcontext[None]:
+def _metrics(address: str, source: Source, backend: str) -> Sink:
+    try:
+        from .metrics import MetricsSink
+    except ImportError as error:
+        raise MissingExtra("--metrics", "metrics", error.name or "prometheus_client") from error
+    return MetricsSink(address, source, backend)
+
+
+def _progress(source: Source, wanted: bool) -> Progress | nullcontext[None]:
     """A bar on stderr where somebody watches; nothing in a log."""
-    if not sys.stderr.isatty():
+    if not (wanted and sys.stderr.isatty()):
         return nullcontext(None)
     return Progress(
         TextColumn("{task.description} " + source.name, markup=False),

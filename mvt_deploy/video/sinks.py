@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import sys
-from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from typing import IO
 
@@ -147,28 +147,36 @@ class ResultsSink:
     def __init__(self, path: Path, targets: int = 1) -> None:
         self.paths = results_paths(path, targets)
         self._drafts: list[Draft] = []
-        self._files: list[IO[str]] = []
-        self._wrote = False
+        self._files: list[FileIO] = []
+        self._frames = 0
         try:
             for place in [*self.paths, *map(_time_path, self.paths)]:
                 self._drafts.append(Draft(place))
-                self._files.append(self._drafts[-1].draft.open("w", encoding="ascii", newline="\n"))
+                self._files.append(FileIO(self._drafts[-1].draft, "w"))
         except SinkError:
             self.abort()
             raise
 
     def write(self, step: Step) -> None:
-        """Append a line to every file."""
-        targets = len(self.paths)
-        for file, track in zip(self._files[:targets], step.tracks, strict=True):
-            file.write(",".join(f"{value:.3f}" for value in track.box.as_tuple()) + "\n")
-        for file in self._files[targets:]:
-            file.write(f"{step.seconds:.6f}\n")
-        self._wrote = True
+        """Append a line to every file, or to none: what was written before stays readable on a full disk."""
+        boxes = [",".join(f"{value:.3f}" for value in track.box.as_tuple()) for track in step.tracks]
+        lines = [*boxes, *[f"{step.seconds:.6f}"] * len(self.paths)]
+        ends = [file.tell() for file in self._files]
+        try:
+            for file, line in zip(self._files, lines, strict=True):
+                _write_all(file, f"{line}\n".encode("ascii"))
+        except OSError as error:
+            for file, end in zip(self._files, ends, strict=True):
+                file.truncate(end)
+            raise SinkError(
+                f"'{self.paths[0]}' cannot be written ({error.strerror or error}): free some space; "
+                f"the {self._frames} frames so far are kept."
+            ) from error
+        self._frames += 1
 
     def close(self) -> None:
         """Put the files in their places."""
-        if not self._wrote:
+        if not self._frames:
             return self.abort()
         for file in self._files:
             file.close()
@@ -178,8 +186,7 @@ class ResultsSink:
     def abort(self) -> None:
         """Remove the unfinished files."""
         for file in self._files:
-            with suppress(OSError):  # what is still buffered does not fit on the disk; the file goes anyway
-                file.close()
+            file.close()
         for draft in self._drafts:
             draft.discard()
 
@@ -273,6 +280,12 @@ def working_codecs(folder: Path, width: int = 320, height: int = 240) -> dict[st
         ending: next((c for c in codecs if codec_works(c, folder / f"codec{ending}", 30.0, width, height)), None)
         for ending, codecs in CODECS.items()
     }
+
+
+def _write_all(file: FileIO, data: bytes) -> None:
+    """A full disk takes a part of a line before it says so."""
+    while data:
+        data = data[file.write(data) :]
 
 
 def _time_path(path: Path) -> Path:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import glob
 import os
 import re
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
@@ -23,6 +25,7 @@ import numpy.typing as npt
 
 from ..errors import SourceError
 from ..geometry import BGRImage
+from .events import fields, log
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".jp2", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 DEFAULT_FPS = 30.0
@@ -30,6 +33,7 @@ DEFAULT_FPS = 30.0
 
 _EXACT_COUNT = frozenset({".avi", ".m4v", ".mov", ".mp4"})  # their headers count frames; the others give a duration
 _TIMEOUT_MS = 10_000  # a network stream that stays silent longer than this has ended
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0  # seconds before a source is tried again; doubled from the first to the last
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +54,7 @@ class Source(ABC):
         fps: frames per second, always a usable number.
         count: how many frames there should be, or None if nobody knows.
         live: frames keep coming whether or not somebody reads them.
+        reconnects: how often a live source went away and came back.
     """
 
     name: str
@@ -57,6 +62,7 @@ class Source(ABC):
     fps: float = DEFAULT_FPS
     count: int | None = None
     live: bool = False
+    reconnects: int = 0
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]:
@@ -76,31 +82,41 @@ class Source(ABC):
             return frame
         raise SourceError(f"'{self.name}' has no frame that can be decoded: check that it plays elsewhere.")
 
+    def stop(self) -> None:  # noqa: B027 (most sources never wait)
+        """Ask an iteration in another thread to wait for nothing any more."""
+
     def close(self) -> None:  # noqa: B027 (nothing to free is a fine default)
         """Free the device or connection; calling it twice is allowed."""
 
 
-def open_source(source: str | int | Path) -> Source:
+def open_source(source: str | int | Path, reconnect: bool = False) -> Source:
     """Open a video file, a folder of images, a glob, a camera index or a stream URL.
 
     Args:
         source: a path, a pattern such as ``frames/*.png``, a whole number for a camera, or a URL.
+        reconnect: a camera or stream that goes away is opened again, as often and as long as it takes.
 
     Returns:
         A source of which at least the first frame is known to decode (live sources: which has been opened).
 
     Raises:
-        SourceError: it does not exist, is empty, or cannot be decoded.
+        SourceError: it does not exist, is empty, or cannot be decoded; or ``reconnect`` is asked of a recording.
     """
     quiet_opencv()
-    text = str(source)
+    opened = _open(str(source), reconnect)
+    if reconnect and not opened.live:
+        raise SourceError(f"'{opened.name}' is a recording: --reconnect is for cameras and streams, leave it out.")
+    return opened
+
+
+def _open(text: str, reconnect: bool) -> Source:
     if text.isdecimal() and not Path(text).exists():
-        return LiveSource(int(text), f"camera {text}")
+        return LiveSource(int(text), f"camera {text}", reconnect)
     url = urlparse(text)
     if url.scheme == "file":
         return _open_path(Path(url2pathname(url.path)))
     if "://" in text:
-        return _open_url(text, Path(url.path).stem or url.hostname or "stream")
+        return _open_url(text, Path(url.path).stem or url.hostname or "stream", reconnect)
     return _open_path(Path(text))
 
 
@@ -108,7 +124,8 @@ def quiet_opencv() -> None:
     """Keep OpenCV and FFmpeg from writing their own lines to stderr, unless the user set their log levels."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     if "OPENCV_LOG_LEVEL" not in os.environ:
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        place: Any = getattr(cv2.utils, "logging", cv2)  # OpenCV 5 moved it there, 4 has it at the top
+        place.setLogLevel(0)  # silent
 
 
 def _open_path(path: Path) -> Source:
@@ -129,8 +146,8 @@ def _open_path(path: Path) -> Source:
     return _checked(ImageSource(images, folder.resolve().name, folder))
 
 
-def _open_url(url: str, name: str) -> Source:
-    live = LiveSource(url, name)
+def _open_url(url: str, name: str, reconnect: bool) -> Source:
+    live = LiveSource(url, name, reconnect)
     if live.count is None:
         return live
     live.close()  # a recording behind a URL: every frame counts, nothing is dropped
@@ -210,27 +227,69 @@ class ImageSource(Source):
 
 
 class LiveSource(Source):
-    """A camera or a network stream; opened once, read until it ends."""
+    """A camera or a network stream, read until it ends.
+
+    Args:
+        device: a camera's number or a URL.
+        name: short, for messages.
+        reconnect: when it ends or stays silent, open it again, waiting twice as long after every failure (0.5 to
+            30 s), until :meth:`stop`. Numbers and times of frames go on.
+    """
 
     live = True
 
-    def __init__(self, device: int | str, name: str) -> None:
+    def __init__(self, device: int | str, name: str, reconnect: bool = False) -> None:
         self.name = name
+        self._device = device
+        self._reconnect = reconnect
         self._capture = _open_live(device)
         self.fps = _frame_rate(self._capture)
         self.count = _frame_count(self._capture)
         self._started: float | None = None
         self._index = 0
+        self._wait = _FIRST_WAIT
+        self._gone: float | None = None
+        self._stopped = threading.Event()
 
     def __iter__(self) -> Iterator[Frame]:
-        while (image := _read(self._capture)) is not None:
+        while True:
+            image = _read(self._capture)
+            if image is None:
+                if self._reconnect and self._reopen():
+                    continue
+                return
             now = time.monotonic()
+            if self._gone is not None:
+                self._came_back(now - self._gone)
             self._started = now if self._started is None else self._started
             yield Frame(self._index, now - self._started, image)
             self._index += 1
 
+    def stop(self) -> None:
+        self._stopped.set()
+
     def close(self) -> None:
         self._capture.release()
+
+    def _reopen(self) -> bool:
+        """Whether it opens again, which may take any time; False once nobody waits for it."""
+        if self._gone is None:
+            self._gone = time.monotonic()
+            log.warning("'%s' gives no frames: trying to open it again", self.name, extra=fields(frame=self._index))
+        self._capture.release()
+        while not self._stopped.wait(self._wait):
+            self._wait = min(2 * self._wait, _LONGEST_WAIT)
+            try:
+                self._capture = _open_live(self._device)
+            except SourceError:
+                continue
+            return True
+        return False
+
+    def _came_back(self, seconds: float) -> None:
+        self.reconnects += 1
+        self._wait, self._gone = _FIRST_WAIT, None
+        log.warning("'%s' is back after %.1f s", self.name, seconds, extra=fields(reconnects=self.reconnects))
 
 
 def _open_live(device: int | str) -> cv2.VideoCapture:
@@ -242,10 +301,18 @@ def _open_live(device: int | str) -> cv2.VideoCapture:
         capture = cv2.VideoCapture(device, cv2.CAP_FFMPEG, timeouts)
         if not capture.isOpened():  # for instance a build of OpenCV that has GStreamer only
             capture = cv2.VideoCapture(device)
-        remedy = f"the stream '{device}' cannot be opened: check the address, the network and that it plays elsewhere."
+        remedy = (
+            f"the stream '{_without_password(device)}' cannot be opened: "
+            "check the address, the network and that it plays elsewhere."
+        )
     if not capture.isOpened():
         raise SourceError(remedy)
     return capture
+
+
+def _without_password(url: str) -> str:
+    """The URL as it may stand in a log."""
+    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", url)
 
 
 def _read(capture: cv2.VideoCapture) -> BGRImage | None:

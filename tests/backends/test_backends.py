@@ -155,11 +155,11 @@ def test_unknown_names(bundle: Path) -> None:
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_what_is_not_finite_never_becomes_a_box(value: float) -> None:
     box, score = np.zeros((2, 4), np.float32), np.zeros(2, np.float32)
-    check_result(SearchResult(box, score))
+    check_result(SearchResult(box, score), 2)
     with pytest.raises(NonFiniteError):
-        check_result(SearchResult(np.where(np.arange(4) == 2, value, box).astype(np.float32), score))
+        check_result(SearchResult(np.where(np.arange(4) == 2, value, box).astype(np.float32), score), 2)
     with pytest.raises(NonFiniteError):
-        check_result(SearchResult(box, np.array([0.5, value], np.float32)))
+        check_result(SearchResult(box, np.array([0.5, value], np.float32)), 2)
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from mvt_deploy.photographs import photograph_pairs
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("fp16", 2e-2), ("bf16", 3e-2)])
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("fp16", 5e-3), ("bf16", 3e-2)])
 def test_close_to_the_reference(precision: str, tolerance: float) -> None:
     pairs = photograph_pairs(2, seed=3)
     reference = TorchBackend(asset("mvt.safetensors"))

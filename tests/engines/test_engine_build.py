@@ -7,18 +7,16 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 trt = pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install '.[trt-rtx]'")
 onnx = pytest.importorskip("onnx")
 
-from mvt_deploy.bundle import Bundle, TensorInfo, open_bundle, sha256, write_manifest
+from mvt_deploy.bundle import Bundle, TensorInfo, open_bundle, sha256
 from mvt_deploy.engines.build import BuildOptions, build_engines, compile_graph
 from mvt_deploy.engines.flavour import RTX, TENSORRT, Flavour, choose_builder, open_flavour
 from mvt_deploy.engines.store import Profile, stored_engines
 from mvt_deploy.errors import BackendError, BundleError
-from mvt_deploy.photographs import photograph_pairs
 
 pytestmark = pytest.mark.slow
 ATTENTIONS, CONVOLUTIONS, SEARCH_NORMS = 6, 41, 14
@@ -96,64 +94,21 @@ def test_fp32_for_one_target(copied: Bundle, rtx: Flavour) -> None:
     assert search.info.plan.half_norms == 0
 
 
-@pytest.fixture(scope="module")
-def with_int8(copied: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The bundle with a Q/DQ graph made as the field does it: symmetric, per channel, convolutions that are safe."""
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-
-    from mvt_deploy.engines.lint import int8_safe
-    from mvt_deploy.export.session import runner
-
-    folder = tmp_path_factory.mktemp("int8") / "mvt"
-    shutil.copytree(copied.folder, folder, ignore=shutil.ignore_patterns("engines"))
-    bundle = open_bundle(folder)
-    graph = bundle.graph("search")
-    pairs = photograph_pairs(1)
-    inputs = {"crop": pairs.search, **runner(folder / "template.onnx")({"crop": pairs.template})}
-
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self.left = [inputs]
-
-        def get_next(self) -> dict[str, np.ndarray] | None:
-            return self.left.pop() if self.left else None
-
-    model = onnx.load(folder / graph.file)
-    shapes = {t.name: t.dims for t in model.graph.initializer}
-    unsafe = [n.name for n in model.graph.node if n.op_type == "Conv" and not int8_safe(shapes[n.input[1]])]
-    made = folder / "search.int8.tensorrt.onnx"
-    quantize_static(
-        folder / graph.file,
-        made,
-        Reader(),
-        quant_format=QuantFormat.QDQ,
-        activation_type=QuantType.QInt8,
-        weight_type=QuantType.QInt8,
-        per_channel=True,
-        op_types_to_quantize=["Conv"],
-        nodes_to_exclude=unsafe,
-        extra_options={"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False},
-    )
-    described = dataclasses.replace(graph, file=made.name, sha256=sha256(made), precision="int8", target="tensorrt")
-    manifest = bundle.manifest
-    write_manifest(folder, dataclasses.replace(manifest, graphs=[*manifest.graphs, described]))
-    return open_bundle(folder)
-
-
-def test_int8(with_int8: Bundle, rtx: Flavour) -> None:
-    template, search = build_engines(with_int8, "int8", rtx, None, BuildOptions(max_batch=1))
-    assert (template.info.precision, search.info.precision) == ("fp32", "int8")  # features as the search graph wants
+def test_int8(copied: Bundle, rtx: Flavour) -> None:
+    template, search = build_engines(copied, "int8", rtx, None, BuildOptions(max_batch=1))
+    assert (template.info.precision, search.info.precision) == ("int8", "int8")
+    assert template.info.graph_sha256 == copied.graph("template", "fp16").sha256  # features as the search graph wants
     assert search.info.plan is not None
     assert search.info.plan.int8_convolutions == 32
     assert search.info.plan.convolutions == CONVOLUTIONS
+    assert search.info.plan.fused_attention == ATTENTIONS
+    assert search.info.plan.half_norms == 0
 
 
-def test_unsafe_int8_is_refused_before_the_build(
-    with_int8: Bundle, rtx: Flavour, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unsafe_int8_is_refused_before_the_build(copied: Bundle, rtx: Flavour, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mvt_deploy.engines.lint.MULTIPLE", 64)
     with pytest.raises(BackendError, match="no int8 kernel"):
-        build_engines(with_int8, "int8", rtx, None)
+        build_engines(copied, "int8", rtx, None)
 
 
 def test_what_the_parser_refuses_is_said_in_its_words(rtx: Flavour, tmp_path: Path) -> None:
@@ -171,9 +126,9 @@ def test_what_the_parser_refuses_is_said_in_its_words(rtx: Flavour, tmp_path: Pa
         compile_graph(tmp_path / "text.onnx", rtx, BuildOptions())
 
 
-def test_a_missing_precision_says_how_to_get_it(with_int8: Bundle, rtx: Flavour) -> None:
-    only = [g for g in with_int8.manifest.graphs if g.precision == "fp32"]
-    bare = Bundle(with_int8.folder, dataclasses.replace(with_int8.manifest, graphs=only))
+def test_a_missing_precision_says_how_to_get_it(copied: Bundle, rtx: Flavour) -> None:
+    only = [g for g in copied.manifest.graphs if g.precision == "fp32"]
+    bare = Bundle(copied.folder, dataclasses.replace(copied.manifest, graphs=only))
     with pytest.raises(BundleError, match="mvt-deploy export --fp16"):
         build_engines(bare, "fp16", rtx, None)
     odd = dataclasses.replace(only[1], inputs=[only[1].inputs[0], TensorInfo("features", "float16", ["n", 1])])

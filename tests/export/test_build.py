@@ -49,7 +49,8 @@ def test_fp32_graphs_are_exact_and_fp16_graphs_close(bundle: Path) -> None:
     parity = {g.file: g.parity for g in bundles.open_bundle(bundle).manifest.graphs}
     assert parity["search.onnx"].max_abs < 1e-5
     assert parity["search.ort.onnx"].max_abs < 1e-5
-    assert parity["search.fp16.onnx"].box_px < 4  # the worst of 16 crops that show no target of a tracker
+    assert parity["search.fp16.onnx"].max_abs < 2e-3  # weights folded in fp32, then rounded once
+    assert parity["search.fp16.onnx"].box_px < 0.3
 
 
 def test_no_trace_of_the_exporting_machine(bundle: Path) -> None:

@@ -16,6 +16,7 @@ from mvt_deploy.bundle import Gate, parse
 from mvt_deploy.errors import NonFiniteError, UserError
 from mvt_deploy.fidelity.clips import Clip, rendered
 from mvt_deploy.fidelity.gate import LIMITS, compare, follow, judge
+from mvt_deploy.fidelity.judge import Judge
 
 
 class Still:
@@ -76,6 +77,19 @@ def test_the_worst_clip_is_named_and_the_interval_spans_the_clips() -> None:
     assert gate.limit == LIMITS["int8"]
 
 
+def test_a_drop_that_is_not_shown_passes_unless_it_is_large() -> None:
+    # The candidate is off in one clip of two; in the other it is right where the reference is off by almost as much.
+    clips = [still("a"), still("b")]
+    wanted = [follow(Still(), clips[0]), follow(Still(1 / 16), clips[1])]
+    found = [follow(Still(1 / 15), clips[0]), follow(Still(), clips[1])]
+    gate = judge("r", wanted, "c", found, clips, "fp16")
+    assert gate.ao_drop == pytest.approx(0.5 * (1 - 59 / 101) - 0.5 * 0.4, abs=0.02)
+    assert 0.002 < gate.ao_drop <= 0.02
+    assert gate.ao_drop_low < 0 < gate.ao_drop_high
+    assert judge("r", wanted, "c", found, clips, "fp16", limit=gate.ao_drop / 4).passed
+    assert not judge("r", wanted, "c", found, clips, "fp16", limit=gate.ao_drop / 6).passed
+
+
 def test_a_frame_that_is_not_finite_fails_whatever_the_boxes() -> None:
     gate = compare(Still(), Still(nan_at=3), [still()])
     assert (gate.passed, gate.nonfinite) == (False, 1)
@@ -125,6 +139,20 @@ def test_truth_of_rendered_clips_follows_the_picture() -> None:
             if x > 0 and y > 0
         ]
         assert np.corrcoef(first, last)[0, 1] > 0.8, clip.name
+
+
+@pytest.mark.slow
+def test_fp16_follows_the_path_of_fp32(bundle: Path) -> None:
+    told: list[int] = []
+    judge = Judge(rendered(9), tick=told.append)
+    gate = judge(bundle, "fp16", "portable")
+    assert gate.passed
+    assert gate.mean_iou > 0.99
+    assert gate.score_drift < 0.005  # on average: a crop one pixel off shifts single scores by more
+    assert (gate.reference, gate.candidate, gate.limit) == ("ort cpu fp32", "ort cpu fp16", LIMITS["fp16"])
+    assert sum(told) == 2 * 9 * len(judge.clips)
+    assert judge(bundle, "fp16", "portable") == gate
+    assert sum(told) == 3 * 9 * len(judge.clips)  # fp32 was tracked once
 
 
 @pytest.mark.slow

@@ -12,6 +12,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from safetensors.torch import save_file
+
 from mvt_deploy.errors import CheckpointError
 from mvt_deploy.network import MVT, load_checkpoint, read_checkpoint, save_checkpoint
 
@@ -116,6 +118,77 @@ def test_what_cannot_be_read_is_said(tmp_path: Path, name: str, content: bytes |
         (tmp_path / name).write_bytes(content)
     with pytest.raises(CheckpointError):
         read_checkpoint(tmp_path / name)
+
+
+REBUILD = b"ctorch._utils\n_rebuild_tensor_v2\n"
+FLOATS = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x04tQ"
+NET = b"X\x03\x00\x00\x00net"
+
+
+def named(shape: bytes, stride: bytes) -> bytes:
+    """Opcodes of ``{"net": {"a": tensor}}`` over the four values at key 0."""
+    tensor = REBUILD + b"(" + FLOATS + b"K\x00" + shape + stride + b"\x89}tR"
+    return b"}" + NET + b"}X\x01\x00\x00\x00a" + tensor + b"ss"
+
+
+def write(path: Path, opcodes: bytes) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x/data.pkl", b"\x80\x02" + opcodes + b".")
+        archive.writestr("x/data/0", bytes(16))
+    return path
+
+
+def test_opcodes_written_by_hand_make_a_tensor(tmp_path: Path) -> None:
+    state = read_checkpoint(write(tmp_path / "c.pth", named(b"K\x04\x85", b"K\x01\x85")))
+    assert state["a"].tolist() == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "opcodes",
+    [
+        b"Nr\xff\xff\xff\x7f",  # a memo as long as the number says: 32 GB
+        b"\x8b\xff\xff\xff\x7f",  # an integer of two gigabytes
+        b"\x8e\xff\xff\xff\xff\xff\xff\xff\x7f",  # bytes longer than any memory
+        b"})" + b"\x85" * 300_000 + b"K\x01s",  # hashing this key would overflow the C stack
+        b"]" * 200_000 + b"a" * 199_999,  # nested lists
+        REBUILD + b"}X\x08\x00\x00\x00__code__Nsb",  # attributes of the reader's own functions
+        named(b"J\xff\xff\xff\x7f\x85", b"K\x00\x85"),  # 8 GB of one value
+        named(b"K\x04\x85", b"J\xff\xff\xff\xff\x85"),  # backwards
+        named(b"K\x04\x85", b")"),  # sides without strides
+        b"\x82\x01",  # an extension registered somewhere
+        b"",
+        b"R",
+        b"t",
+    ],
+)
+def test_pickles_that_would_harm_their_reader(tmp_path: Path, opcodes: bytes) -> None:
+    with pytest.raises(CheckpointError):
+        read_checkpoint(write(tmp_path / "c.pth", opcodes))
+
+
+def test_a_dictionary_cannot_be_given_attributes(tmp_path: Path) -> None:
+    hidden = b"}X\x05\x00\x00\x00itemscos\nsystem\nsb"  # of an OrderedDict it would hide the method 'items'
+    content = named(b"K\x04\x85", b"K\x01\x85").replace(b"}X\x01", b"ccollections\nOrderedDict\n)RX\x01", 1)
+    path = write(tmp_path / "c.pth", content[:-1] + hidden + b"s")
+    assert list(read_checkpoint(path)) == ["a"]
+
+
+def test_an_archive_never_unpacks_to_more_than_its_size(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x/data.pkl", b"\x80\x02}.")
+        archive.writestr("x/data/0", bytes(10_000_000))
+    with pytest.raises(CheckpointError, match="unpack to more"):
+        read_checkpoint(tmp_path / "bomb.pth")
+
+
+def test_types_and_values_float32_cannot_hold(model: MVT, tmp_path: Path) -> None:
+    state = {k: v.clone() for k, v in model.state_dict().items()}
+    first, second = "neck.BN_x.weight", "neck.BN_z.weight"
+    state[first] = state[first].double() * 0 + 1e300
+    state[second] = state[second].to(torch.complex64)
+    save_file(state, tmp_path / "c.safetensors")
+    with pytest.raises(CheckpointError, match=f"wrong type: {second} torch.complex64; not finite: {first}"):
+        load_checkpoint(tmp_path / "c.safetensors")
 
 
 def test_a_tensor_cannot_reach_outside_its_storage(tmp_path: Path) -> None:

@@ -1,0 +1,434 @@
+"""What is fuzzed: each target takes hostile input and fails if it meets anything but a sound result or a UserError.
+
+``test_fuzz.py`` runs a small fixed sample; ``python tests/fuzz/fuzz.py`` runs as many cases as asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import json
+import math
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from google.protobuf.message import DecodeError
+from hypothesis import strategies as st
+from safetensors.torch import save
+from tiny import restate, search, sidecar, tiny_bundle
+
+from mvt_deploy import load
+from mvt_deploy.bundle import LARGEST_CROP, inside, open_bundle
+from mvt_deploy.engines.store import stored_engines
+from mvt_deploy.errors import BackendError, BoxError, BundleError, CheckpointError, SourceError
+from mvt_deploy.evaluation.datasets.files import boxes
+from mvt_deploy.evaluation.sequence import DatasetError
+from mvt_deploy.geometry import Box, clip, crop, crop_window, map_back
+from mvt_deploy.network import read_checkpoint
+from mvt_deploy.onnx_file import outline
+from mvt_deploy.video import groundtruth
+
+BATCH = 32
+"""Inputs made from one seed that hypothesis draws: its own structured draws cost more than the readers under test."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A check and its inputs: drawn by hypothesis one by one, or made in batches from a seed."""
+
+    name: str
+    what: str
+    strategy: st.SearchStrategy[Any]
+    check: Callable[[Any], None]
+    seeded: Callable[[Random], Any]
+
+    def run(self, source: Any) -> int:
+        """Check one input in a list, or a batch from a seed; their number."""
+        batch = [self.seeded(Random(f"{source}/{i}")) for i in range(BATCH)] if isinstance(source, int) else source
+        for content in batch:
+            self.check(content)
+        return len(batch)
+
+
+TARGETS: dict[str, Target] = {}
+
+
+def fuzzed(
+    structured: Callable[[], st.SearchStrategy[Any]], seeded: Callable[[Random], Any]
+) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:
+    """Register a check of one input as a target.
+
+    Args:
+        structured: gives the strategy of single inputs.
+        seeded: makes one input with a random generator.
+    """
+
+    def register(check: Callable[[Any], None]) -> Callable[[Any], None]:
+        singles = st.deferred(structured).map(lambda content: [content])
+        name, what = check.__name__, (check.__doc__ or "").strip()
+        TARGETS[name] = Target(name, what, singles | st.integers(0, 2**63), check, seeded)
+        return check
+
+    return register
+
+
+@functools.cache
+def workplace() -> Path:
+    """A folder for this process."""
+    return Path(tempfile.mkdtemp(prefix="mvt-fuzz-"))
+
+
+@st.composite
+def mangled(draw: st.DrawFn, original: bytes, most: int = 6) -> bytes:
+    """A file with a few places overwritten, cut out, repeated or grown, or cut short."""
+    data = bytearray(original)
+    for _ in range(draw(st.integers(1, most))):
+        at = draw(st.integers(0, len(data)))
+        match draw(st.sampled_from(["write", "insert", "remove", "repeat", "cut"])):
+            case "write":
+                new = draw(st.binary(min_size=1, max_size=9))
+                data[at : at + len(new)] = new
+            case "insert":
+                data[at:at] = draw(st.binary(min_size=1, max_size=9))
+            case "remove":
+                del data[at : at + draw(st.integers(1, 64))]
+            case "repeat":
+                data[at:at] = data[at : at + draw(st.integers(1, 64))]
+            case "cut":
+                del data[at:]
+    return bytes(data)
+
+
+def mangle(original: bytes, random: Random) -> bytes:
+    """:func:`mangled` without hypothesis."""
+    data = bytearray(original)
+    for _ in range(random.randint(1, 6)):
+        at, some = random.randint(0, len(data)), random.randint(1, 64)
+        match random.randrange(6):
+            case 0 | 1:
+                data[at : at + 1] = random.randbytes(1)
+            case 2:
+                data[at:at] = random.randbytes(random.randint(1, 9))
+            case 3:
+                del data[at : at + some]
+            case 4:
+                data[at:at] = data[at : at + some]
+            case _:
+                data[at : at + 4] = random.choice([bytes(4), b"\xff" * 4, b"\xff\xff\xff\x7f", b"\x01"])
+    return bytes(data)
+
+
+_text = st.one_of(
+    st.text(max_size=12),
+    st.sampled_from(["", ".", "..", "../x", "/etc/passwd", "a\\b", "c:x", "a\0b", "\ud800", "x" * 5000, "search.onnx"]),
+)
+_number = st.one_of(
+    st.integers(-(2**70), 2**70),
+    st.sampled_from([0, -1, 1, 10**400, -(10**400), 2**63]),
+    st.floats(),
+)
+_leaf = st.one_of(st.none(), st.booleans(), _number, _text)
+_json = st.recursive(_leaf, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_text, inner, max_size=3))
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The paths to every value inside parsed JSON."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(place for key, inner in items for place in _places(inner, (*path, key)))]
+
+
+@st.composite
+def changed(draw: st.DrawFn, content: Any) -> str:
+    """JSON with a few values exchanged, removed or repeated."""
+    content = json.loads(json.dumps(content))
+    for _ in range(draw(st.integers(1, 4))):
+        *above, last = draw(st.sampled_from([p for p in _places(content) if p] or [("",)]))
+        holder = functools.reduce(lambda held, key: held[key], above, content)
+        match draw(st.sampled_from(["exchange", "exchange", "remove", "repeat"])):
+            case "exchange":
+                holder[last] = draw(_json)
+            case "remove":
+                del holder[last]
+            case "repeat":
+                holder[last] = [holder[last]] * 2
+        if not isinstance(content, dict) or not content:
+            break
+    return json.dumps(content)
+
+
+_VALUES: list[Any] = [
+    None, True, 0, -1, 1, 2**31, 2**63, 10**400, -0.0, 0.5, 1e308, float("nan"), float("-inf"), "", "..", "../x", "/x",
+    "a\\b", "a\0b", "\ud800", "n", "search.onnx", [], {}, [[]], [None], {"": None}, [1, 2], {"name": "n"},
+]  # fmt: skip
+
+
+def change(content: Any, random: Random) -> str:
+    """:func:`changed` without hypothesis."""
+    content = json.loads(json.dumps(content))
+    for _ in range(random.randint(1, 3)):
+        *above, last = random.choice([p for p in _places(content) if p] or [("",)])
+        holder = functools.reduce(lambda held, key: held[key], above, content)
+        if random.random() < 0.2 and last in (holder if isinstance(holder, dict) else range(len(holder))):
+            del holder[last]
+        else:
+            holder[last] = random.choice(_VALUES)
+    return json.dumps(content)
+
+
+def _either(content: Any, raw: bytes, random: Random) -> bytes | str:
+    return change(content, random) if random.random() < 0.7 else mangle(raw, random)
+
+
+@functools.cache
+def _bundle() -> tuple[Path, Any, bytes]:
+    folder = tiny_bundle(workplace() / "tiny")
+    raw = (folder / "manifest.json").read_bytes()
+    return folder, json.loads(raw), raw
+
+
+def _write(path: Path, content: bytes | str) -> None:
+    path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass"))
+
+
+@fuzzed(lambda: changed(_bundle()[1]) | mangled(_bundle()[2]), lambda random: _either(*_bundle()[1:], random))
+def manifest(content: bytes | str) -> None:
+    """``open_bundle``: a manifest that passes names only files in its folder and sizes a tracker can allocate."""
+    folder = workplace() / "manifest"
+    folder.mkdir(exist_ok=True)
+    _write(folder / "manifest.json", content)
+    try:
+        bundle = open_bundle(folder)
+    except BundleError:
+        return
+    held = bundle.manifest
+    assert all(inside(folder, folder / f) for f in (held.checkpoint.file, *(g.file for g in held.graphs)))
+    assert 0 < held.tracker.template_size <= LARGEST_CROP
+    assert 0 < held.tracker.search_size <= LARGEST_CROP
+    assert math.isfinite(held.tracker.search_factor)
+
+
+@fuzzed(
+    lambda: changed(sidecar()) | mangled(json.dumps(sidecar()).encode()),
+    lambda random: _either(sidecar(), json.dumps(sidecar()).encode(), random),
+)
+def engine_sidecar(content: bytes | str) -> None:
+    """``stored_engines`` passes over what it cannot read."""
+    folder, _, _ = _bundle()
+    place = folder / "engines" / "tensorrt-10.3-gpu"
+    place.mkdir(parents=True, exist_ok=True)
+    _write(place / "search.fp16.json", content)
+    for stored in stored_engines(open_bundle(folder)):
+        assert stored.path.parent == place
+        assert stored.info.built_for
+
+
+_token = st.one_of(
+    st.floats().map(str),
+    st.integers().map(str),
+    st.sampled_from(["nan", "-inf", "1e400", "1_0", "0x1p3", "", "abc", "١٢", "\ufeff1", "1e-320", "--1", "\x1c"]),
+)
+_line = st.lists(_token, max_size=9).flatmap(
+    lambda t: st.sampled_from([",", ";", " ", "\t", ", "]).map(lambda s: s.join(t))
+)
+_lines = st.lists(_line, max_size=6).map("\n".join)
+
+
+_TRUTH = b"10,20,30,40\n1.5 2.5 3.5 4.5\nNaN,NaN,NaN,NaN\n0;0;9;0;9;9;0;9\n1e308,1e308,1e308,1e308\n"
+
+
+@fuzzed(lambda: _lines | mangled(_TRUTH), lambda random: mangle(_TRUTH, random))
+def ground_truth(content: bytes | str) -> None:
+    """Both ground-truth readers, and the AO of a track against what they read."""
+    path = workplace() / "groundtruth.txt"
+    _write(path, content)
+    try:
+        truth = groundtruth.read(path)
+        assert truth.shape[1:] == (4,)
+        present = truth[~np.isnan(truth).any(axis=1)]
+        assert np.isfinite(present).all()
+        assert (present[:, 2:] > 0).all()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            overlap = groundtruth.average_overlap([Box(1, 2, 30, 40)] * len(truth), truth, [(640, 480)] * len(truth))
+        assert overlap is None or 0 <= overlap <= 1
+    except SourceError:
+        pass
+    with contextlib.suppress(DatasetError):
+        assert boxes(path).shape[1:] == (4,)
+
+
+def _archive(data: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("x/data.pkl", data)
+        archive.writestr("x/data/0", bytes(range(64)))
+    return buffer.getvalue()
+
+
+@functools.cache
+def _saved() -> tuple[bytes, bytes, bytes]:
+    """A small checkpoint as an archive, its pickle alone, and as safetensors."""
+    state = {"a.weight": torch.arange(12.0).reshape(3, 4), "b": torch.ones(2, dtype=torch.float16)}
+    buffer = io.BytesIO()
+    torch.save({"net": state, "epoch": 3, "settings": zipfile.ZipInfo("of a class nobody builds")}, buffer)
+    with zipfile.ZipFile(buffer) as archive:
+        pickled = archive.read(next(n for n in archive.namelist() if n.endswith("data.pkl")))
+    return buffer.getvalue(), pickled, save(state)
+
+
+_OPCODES = [
+    b"}", b"]", b")", b"(", b"t", b"l", b"d", b"s", b"u", b"a", b"e", b"R", b"b", b"Q", b"0", b"1", b"2", b"N", b"\x88",
+    b"\x81", b"\x85", b"\x86", b"\x87", b"\x8f", b"\x90", b"\x93", b"\x94", b"o", b"q\x00", b"q\x01", b"h\x00",
+    b"h\x01",    b"r\xff\xff\xff\x7f", b"j\xff\xff\xff\x7f", b"K\x00", b"K\x04", b"J\xff\xff\xff\xff", b"\x8a\x01\x05",
+    b"\x8b\xff\xff\xff\x7f", b"X\x03\x00\x00\x00net", b"X\x01\x00\x00\x000", b"X\x07\x00\x00\x00storage",
+    b"X\x05\x00\x00\x00items", b"\x8e\xff\xff\xff\xff\xff\xff\xff\x7f", b"G\x7f\xf0\x00\x00\x00\x00\x00\x00",
+    b"ctorch._utils\n_rebuild_tensor_v2\n", b"ctorch._utils\n_rebuild_parameter\n", b"ctorch\nFloatStorage\n",
+    b"ccollections\nOrderedDict\n", b"cos\nsystem\n", b"cbuiltins\neval\n", b"ios\nsystem\n", b"P0\n", b"\x82\x01",
+    b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x10tQ",
+]  # fmt: skip
+_assembled = st.lists(st.sampled_from(_OPCODES), min_size=1, max_size=25).map(
+    lambda ops: b"\x80\x02" + b"".join(ops) + b"."
+)
+
+
+def _seeded_checkpoint(random: Random) -> bytes:
+    archive, pickled, tensors = _saved()
+    match random.randrange(4):
+        case 0:
+            chosen = random.choices(_OPCODES, k=random.randint(1, 25))
+            return _archive(b"\x80\x02" + b"".join(chosen) + b".")
+        case 1:
+            return _archive(mangle(pickled, random))
+        case 2:
+            return mangle(archive, random)
+        case _:
+            return b"safetensors" + mangle(tensors, random)
+
+
+@fuzzed(
+    lambda: st.one_of(
+        _assembled.map(_archive),
+        mangled(_saved()[1]).map(_archive),
+        mangled(_saved()[0]),
+        mangled(_saved()[2]).map(lambda data: b"safetensors" + data),
+    ),
+    _seeded_checkpoint,
+)
+def checkpoint(content: bytes) -> None:
+    """``read_checkpoint``: tensors by name within the file's size, or a sentence."""
+    path = workplace() / ("c.safetensors" if content.startswith(b"safetensors") else "c.pth")
+    path.write_bytes(content.removeprefix(b"safetensors"))
+    try:
+        state = read_checkpoint(path)
+    except CheckpointError:
+        return
+    assert all(type(k) is str and type(v) is torch.Tensor for k, v in state.items())
+    assert all(v.untyped_storage().nbytes() <= len(content) for v in state.values())
+    for value in state.values():
+        value.clone()
+
+
+@functools.cache
+def _models() -> tuple[bytes, ...]:
+    """Graphs with subgraphs, functions and values in other files."""
+    plain = search()
+    nested = search()
+    external = onnx.helper.make_tensor("w", onnx.TensorProto.FLOAT, [1], [0.0])
+    external.data_location = onnx.TensorProto.EXTERNAL
+    external.external_data.add(key="location", value="../w")
+    inner = onnx.helper.make_graph([], "inner", [], [], [external])
+    nested.graph.node.append(onnx.helper.make_node("If", ["c"], ["o"], then_branch=inner, else_branch=inner))
+    function = onnx.helper.make_function(
+        "d", "f", [], ["o"], [onnx.helper.make_node("Constant", [], ["o"], value=external)], []
+    )
+    called = search()
+    called.functions.append(function)
+    return tuple(m.SerializeToString() for m in (plain, nested, called))
+
+
+@fuzzed(lambda: st.sampled_from(_models()).flatmap(mangled), lambda random: mangle(random.choice(_models()), random))
+def onnx_outline(data: bytes) -> None:
+    """``outline`` agrees with the onnx package wherever that can read the file, and never says less."""
+    try:
+        found = outline(data)
+    except ValueError:
+        return
+    try:
+        model = onnx.load_model_from_string(data)
+    except (DecodeError, ValueError):
+        return
+    assert found.external or not _keeps_external(model)
+    assert [name for name, _, _ in found.inputs] == [value.name for value in model.graph.input]
+    assert [name for name, _, _ in found.outputs] == [value.name for value in model.graph.output]
+
+
+def _keeps_external(message: Any) -> bool:
+    """Whether any tensor, anywhere in a message, points at another file; by the onnx package's own classes."""
+    if isinstance(message, onnx.TensorProto):
+        return message.data_location == onnx.TensorProto.EXTERNAL or len(message.external_data) > 0
+    for field, value in message.ListFields():
+        if field.type == field.TYPE_MESSAGE:
+            inner = [value] if hasattr(value, "ListFields") else value
+            if any(_keeps_external(one) for one in inner):
+                return True
+    return False
+
+
+@fuzzed(lambda: mangled(_models()[0]), lambda random: mangle(_models()[0], random))
+def graph_loading(data: bytes) -> None:
+    """``load`` of a bundle whose search graph is hostile but fits its hash, and one frame if it loads at all."""
+    folder = workplace() / "loading"
+    if not folder.exists():
+        tiny_bundle(folder)
+    restate(folder, "search", data)
+    try:
+        model = load(folder, threads=1)
+        features = model.template(np.zeros((2, 128, 128, 3), np.uint8))
+        found = model.search(np.zeros((2, 256, 256, 3), np.uint8), features, score_map=True)
+    except (BundleError, BackendError):
+        return
+    assert found.box.shape == (2, 4)
+    assert np.isfinite(found.box).all()
+
+
+_coordinate = st.one_of(st.floats(), st.floats(-1e4, 1e4), st.integers(-(10**30), 10**30))
+
+
+def _seeded_box(random: Random) -> tuple[list[float], int, int, list[float]]:
+    extent = 10.0 ** random.uniform(-3, 12)
+    values = [random.uniform(-extent, extent) for _ in range(2)] + [10.0 ** random.uniform(-3, 12) for _ in range(2)]
+    return values, random.randint(1, 70), random.randint(1, 70), [random.gauss(0.5, 1) for _ in range(4)]
+
+
+@fuzzed(
+    lambda: st.tuples(
+        st.lists(_coordinate, min_size=3, max_size=5),
+        st.integers(1, 70),
+        st.integers(1, 70),
+        st.lists(st.floats(-4, 4), min_size=4, max_size=4),
+    ),
+    _seeded_box,
+)
+def frames_and_boxes(case: tuple[list[float], int, int, list[float]]) -> None:
+    """Any numbers as a box on any frame: cut, mapped back and clipped, or a sentence."""
+    values, width, height, answer = case
+    frame = np.full((height, width, 3), 255, np.uint8)
+    try:
+        box = Box.of(values)
+        window = crop_window(box, 4.0)
+    except BoxError:
+        return
+    crop(frame, window, 32)
+    clipped = clip(map_back(answer, box, window.side), width, height)
+    assert all(map(math.isfinite, clipped))
+    assert min(clipped.w, clipped.h) >= 10

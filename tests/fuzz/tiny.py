@@ -1,0 +1,122 @@
+"""A bundle of a few kilobytes whose graphs have MVT's inputs and outputs and next to no arithmetic."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from mvt_deploy.bundle import (
+    FORMAT,
+    CheckpointInfo,
+    GraphInfo,
+    Manifest,
+    Parity,
+    TrackerSpec,
+    sha256,
+    write_manifest,
+)
+from mvt_deploy.export.to_onnx import tensors
+
+
+def template() -> onnx.ModelProto:
+    """The mean colour of a crop."""
+    nodes = [
+        helper.make_node("Cast", ["crop"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["pixels", "plane"], ["features"], keepdims=0),
+    ]
+    crop = helper.make_tensor_value_info("crop", TensorProto.UINT8, ["n", 128, 128, 3])
+    features = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", 3])
+    return _model("template", nodes, [crop], [features], {"plane": np.array([1, 2])})
+
+
+def search(sides: int = 4) -> onnx.ModelProto:
+    """A box and a score from two mean colours; ``sides`` other than 4 makes a box its declaration denies."""
+    nodes = [
+        helper.make_node("Cast", ["crop"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["pixels", "plane"], ["colour"], keepdims=0),
+        helper.make_node("Add", ["colour", "features"], ["both"]),
+        helper.make_node("MatMul", ["both", "weight"], ["box"]),
+        helper.make_node("ReduceMean", ["both", "last"], ["score"], keepdims=0),
+        helper.make_node("Slice", ["pixels", "from", "to", "plane"], ["corner"]),
+        helper.make_node("ReduceMean", ["corner", "channel"], ["score_map"], keepdims=0),
+    ]
+    inputs = [
+        helper.make_tensor_value_info("crop", TensorProto.UINT8, ["n", 256, 256, 3]),
+        helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", 3]),
+    ]
+    outputs = [
+        helper.make_tensor_value_info("box", TensorProto.FLOAT, ["n", 4]),
+        helper.make_tensor_value_info("score", TensorProto.FLOAT, ["n"]),
+        helper.make_tensor_value_info("score_map", TensorProto.FLOAT, ["n", 16, 16]),
+    ]
+    constants = {
+        "weight": np.full((3, sides), 1e-3, np.float32),
+        "plane": np.array([1, 2]),
+        "last": np.array([1]),
+        "channel": np.array([3]),
+        "from": np.array([0, 0]),
+        "to": np.array([16, 16]),
+    }
+    return _model("search", nodes, inputs, outputs, constants)
+
+
+def _model(name: str, nodes: list[Any], inputs: list[Any], outputs: list[Any], constants: dict[str, Any]) -> Any:
+    held = [numpy_helper.from_array(value, key) for key, value in constants.items()]
+    graph = helper.make_graph(nodes, name, inputs, outputs, held)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+def tiny_bundle(folder: Path, change: Callable[[dict[str, onnx.ModelProto]], object] = lambda _: None) -> Path:
+    """Write the bundle; ``change`` may edit the graphs first, and every hash and declaration then fits the edited ones.
+
+    Args:
+        folder: a new folder.
+        change: takes the models by role.
+    """
+    models = {"template": template(), "search": search()}
+    change(models)
+    folder.mkdir(parents=True)
+    (folder / "checkpoint.safetensors").write_bytes(b"none")
+    graphs = []
+    for role, model in models.items():
+        path = folder / f"{role}.onnx"
+        path.write_bytes(model.SerializeToString())
+        graphs.append(
+            GraphInfo(
+                path.name, sha256(path), role, "fp32", "portable", 18,
+                tensors(model.graph.input), tensors(model.graph.output), [], Parity("none", 1, 0, 0, 0),
+            )
+        )  # fmt: skip
+    info = CheckpointInfo("checkpoint.safetensors", sha256(folder / "checkpoint.safetensors"), 1, "none")
+    write_manifest(folder, Manifest(FORMAT, "tiny", "2026", info, TrackerSpec(), graphs, {"mvt-deploy": "0"}))
+    return folder
+
+
+def restate(folder: Path, role: str, data: bytes) -> None:
+    """Replace a graph's bytes and its hash in the manifest, and nothing else."""
+    (folder / f"{role}.onnx").write_bytes(data)
+    content = json.loads((folder / "manifest.json").read_text())
+    for graph in content["graphs"]:
+        if graph["role"] == role:
+            graph["sha256"] = sha256(folder / f"{role}.onnx")
+    (folder / "manifest.json").write_text(json.dumps(content))
+
+
+def sidecar() -> dict[str, Any]:
+    """A well-formed engine sidecar, as parsed JSON."""
+    from mvt_deploy.engines.plan import Plan
+    from mvt_deploy.engines.store import EngineInfo, Profile
+
+    plan = Plan(9, 1, 2, 0, 3, 0)
+    info = EngineInfo(
+        1, "search.fp16.engine", "0" * 64, "2026", "search", "fp16", "search.onnx", "0" * 64, "tensorrt", "10.3", "GPU",
+        ["8.9"], "550", "12.6", [Profile(1, 1, 1)], 3, 1.5, 0, plan,
+    )  # fmt: skip
+    return dataclasses.asdict(info)
