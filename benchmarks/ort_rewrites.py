@@ -1,0 +1,178 @@
+"""Make ``benchmarks/results/ort-rewrites-<machine>.json``: what the rewrites for ONNX Runtime's CPU give here.
+
+python benchmarks/ort_rewrites.py [--model DIR] [--seconds S] [--results DIR]
+
+The published graph, and the search graph without and with the rewrites, take turns in ONNX Runtime's default session
+on the same crop. A ratio above 1 is faster than the published graph, its interval a bootstrap over turns. With one
+thread it is of processor time, which a busy machine hardly changes; with a thread a core of wall-clock time, of the
+shortest run of each turn, which a busy machine changes least.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+import time
+from collections.abc import Callable, Collection
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import onnxruntime
+import typer
+
+from mvt_deploy.bench.machine import describe
+from mvt_deploy.bench.published import cached_graph
+from mvt_deploy.bench.statistics import ratio
+from mvt_deploy.bundle import DEFAULT, Bundle, open_bundle
+from mvt_deploy.cli.options import ensure_model, say
+from mvt_deploy.errors import UserError
+from mvt_deploy.evaluation.results import write_whole
+from mvt_deploy.export.graphs import split
+from mvt_deploy.export.rewrites import ORT, PORTABLE, apply
+from mvt_deploy.export.to_onnx import example_inputs, to_onnx
+from mvt_deploy.network import load_checkpoint
+from mvt_deploy.photographs import photograph_pairs
+
+RESULTS = Path(__file__).parent / "results"
+LAYOUTS = ("flatten_tokens", "channels_last_tokens")
+SETS: dict[str, Collection[str]] = {
+    "portable": PORTABLE,
+    "with fused attention": [name for name in ORT if name not in LAYOUTS],
+    "with flat tokens": [name for name in ORT if name != LAYOUTS[1]],
+    "all": ORT,
+}
+EXPECTED = {
+    "flatten_tokens": "1.04: no SkipLayerNormalization (1.1 of 31 ms), ReLUs inside their Gemm, 60 reshapes and 6 "
+    "splits fewer",
+    "channels_last_tokens": "1.02: the generic transposes take 0.9 of 31 ms, moves of whole cells should take 0.2",
+}
+UNDONE = {
+    "the fusing convolution as a sum of two": "expected 1.01 (no concatenation, no reordering of the image's half); "
+    "measured 1.00: the second convolution reads and adds the first one's result",
+    "tables for the peak's cells, patch and mask": "expected 1.002 (12 integer operators fewer); measured 1.00",
+    "Add and LayerNormalization as SkipLayerNormalization": "expected 1.02; the operator took 0.86 ms where Add and "
+    "LayerNormalization take 0.12, so the rewrites keep the runtime from making it",
+}
+TURN, PAUSE = 5, 0.004  # runs in a turn; seconds between turns, so that the last one's threads stop spinning
+Run = Callable[[], Any]
+
+
+def graphs(bundle: Bundle, folder: Path) -> dict[str, Path]:
+    """The search graph with each set of rewrites, written into a folder."""
+    model = load_checkpoint(bundle.checkpoint())
+    paths = {}
+    for name, rewrites in SETS.items():
+        pair = split(model)
+        apply(pair, rewrites)
+        paths[name] = folder / f"{len(paths)}.onnx"
+        say(f"exporting the search graph: {name}")
+        to_onnx(pair.search, example_inputs(*pair)[1], paths[name])
+    return paths
+
+
+def runs(bundle: Bundle, paths: dict[str, Path], threads: int) -> dict[str, Run]:
+    """One search of each graph, the published one first."""
+    pair = photograph_pairs(1)
+    template = session(bundle.path(bundle.graph("template")), threads)
+    names = [o.name for o in template.get_outputs()]
+    features = dict(zip(names, template.run(names, {"crop": pair.template}), strict=True))
+    images = {128: pair.template, 256: pair.search}
+    published = session(cached_graph(bundle), threads)
+    given = {
+        i.name: np.ascontiguousarray(images[i.shape[2]][..., ::-1].transpose(0, 3, 1, 2) / np.float32(255))
+        for i in published.get_inputs()
+    }
+    made: dict[str, Run] = {"published": lambda: published.run(None, given)}
+    for name, path in paths.items():
+        search = session(path, threads)
+        made[name] = lambda s=search: s.run(["box", "score"], {"crop": pair.search, **features})
+    return made
+
+
+def session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    """A session on the CPU with defaults, but for the threads (0: one a core)."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def measure(candidates: dict[str, Run], seconds: float, clock: Callable[[], float], shortest: bool) -> dict[str, Any]:
+    """Ratios to the first candidate and median milliseconds, of all runs or of the ``shortest`` of each turn."""
+    turns: dict[str, list[list[float]]] = {name: [] for name in candidates}
+    random = np.random.default_rng(0)
+    end = time.monotonic() + seconds * len(candidates)
+    for run in candidates.values():
+        for _ in range(2 * TURN):
+            run()
+    while time.monotonic() < end:
+        for i in random.permutation(len(candidates)):
+            name = list(candidates)[i]
+            time.sleep(PAUSE)
+            candidates[name]()  # cold caches
+            turn = [timed(candidates[name], clock) for _ in range(TURN)]
+            turns[name].append([min(turn)] if shortest else turn)
+    first = next(iter(turns.values()))
+    return {
+        name: {
+            "ratio": asdict(ratio(first, spent)),
+            "median_ms": 1e3 * float(np.median(spent)),
+            "least_ms": 1e3 * float(np.min(spent)),
+            "turns": len(spent),
+        }
+        for name, spent in turns.items()
+    }
+
+
+def timed(run: Run, clock: Callable[[], float]) -> float:
+    """Seconds of one run."""
+    began = clock()
+    run()
+    return clock() - began
+
+
+def main(
+    model: Annotated[Path, typer.Option("--model", help="The bundle.")] = DEFAULT,
+    seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="For each graph, twice.")] = 6.0,
+    results: Annotated[Path, typer.Option("--results", help="Where the file goes.")] = RESULTS,
+    keep: Annotated[Path | None, typer.Option("--graphs", help="Keep the graphs here, or read them from here.")] = None,
+) -> None:
+    """Measure the rewrites on this machine."""
+    ensure_model(model)
+    bundle = open_bundle(model)
+    with tempfile.TemporaryDirectory() as folder:
+        place = keep or Path(folder)
+        stored = {name: place / f"{i}.onnx" for i, name in enumerate(SETS)}
+        paths = stored if all(p.is_file() for p in stored.values()) else graphs(bundle, place)
+        say("measuring with one thread")
+        one = measure(runs(bundle, paths, 1), seconds, time.thread_time, shortest=False)
+        say("measuring with a thread a core")
+        cores = measure(runs(bundle, paths, 0), seconds, time.perf_counter, shortest=True)
+    report = {
+        "machine": describe(),
+        "expected": EXPECTED,
+        "undone": UNDONE,
+        "one_thread_processor_time": one,
+        "thread_a_core_wall_clock": cores,
+    }
+    for title, rows in (("one thread", one), ("a thread a core", cores)):
+        for name, row in rows.items():
+            r = row["ratio"]
+            say(
+                f"{title:16}{name:22} {r['value']:.3f} ({r['low']:.3f}-{r['high']:.3f})  {row['median_ms']:.2f} ms"
+                f"  {row['turns']} turns"
+            )
+    name = re.sub(r"[^a-z0-9]+", "-", f"{report['machine']['cpu']} {report['machine']['cores']} cores".lower())
+    place = results / f"ort-rewrites-{name.strip('-')}.json"
+    write_whole(place, json.dumps(report, indent=1) + "\n")
+    print(place)
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except UserError as error:
+        raise SystemExit(f"error: {error}") from error
