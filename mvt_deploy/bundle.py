@@ -117,10 +117,12 @@ class Gate:
         ao_drop: the first minus the second; negative where the candidate does better.
         ao_drop_low: lower end of its 95% interval (paired bootstrap over clips).
         ao_drop_high: upper end.
+        same_windows_drop: drop of AO where the candidate is asked about the windows that the reference cut.
+        same_windows_iou: mean IoU of the two boxes in those windows.
         score_drift: mean absolute difference of the scores (0..1) of the same frame.
         score_drift_max: the largest.
-        limit: the largest ``ao_drop`` that passes without doubt.
-        passed: every output is finite, and the drop is within the limit or not shown (see ``mvt_deploy.fidelity``).
+        limit: the largest drop that passes.
+        passed: every output is finite, and both drops are within the limit (of the paths: or not shown).
         reason: one sentence that says why.
     """
 
@@ -138,6 +140,8 @@ class Gate:
     ao_drop: float
     ao_drop_low: float
     ao_drop_high: float
+    same_windows_drop: float
+    same_windows_iou: float
     score_drift: float
     score_drift_max: float
     limit: float

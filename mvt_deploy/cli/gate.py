@@ -38,7 +38,7 @@ def gate(
     chosen = rendered(frames or FRAMES) if clips is None else from_dataset(open_dataset(clips), frames)
     reference = open_model(model, "ort", threads=threads)
     candidate = open_model(model, backend, provider, precision, threads, device)
-    with tracking(2 * sum(clip.count for clip in chosen)) as tick:
+    with tracking(3 * sum(clip.count for clip in chosen)) as tick:
         verdict = compare(reference, candidate, chosen, limit, precision=precision, tick=tick)
     if json:
         print(to_json(verdict))

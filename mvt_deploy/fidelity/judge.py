@@ -14,7 +14,7 @@ from ..backends.registry import load
 from ..bundle import Bundle, Gate, open_bundle
 from ..errors import MissingExtra
 from .clips import Clip, rendered
-from .gate import Tick, Trajectory, follow, judge
+from .gate import Tick, Trajectory, follow, judge, tracked
 
 Say = Callable[[str], None]
 
@@ -51,8 +51,8 @@ class Judge:
         """
         label, wanted = self._reference(folder)
         with contextlib.closing(open_graphs(open_bundle(folder), precision, target, self._threads)) as candidate:
-            found = [follow(candidate, clip, self._tick) for clip in self.clips]
-            return judge(label, wanted, candidate.label, found, self.clips, precision, target, self._limit)
+            found = tracked(candidate, self.clips, wanted, self._tick)
+            return judge(label, wanted, candidate.label, *found, self.clips, precision, target, self._limit)
 
     def _reference(self, folder: Path) -> tuple[str, list[Trajectory]]:
         if folder not in self._wanted:

@@ -15,7 +15,7 @@ from mvt_deploy.backends.base import SearchResult, TrackerSpec
 from mvt_deploy.bundle import Gate, parse
 from mvt_deploy.errors import NonFiniteError, UserError
 from mvt_deploy.fidelity.clips import Clip, rendered
-from mvt_deploy.fidelity.gate import LIMITS, compare, follow, judge
+from mvt_deploy.fidelity.gate import LIMITS, answer, compare, follow, judge
 from mvt_deploy.fidelity.judge import Judge
 
 
@@ -63,7 +63,8 @@ def test_figures_by_hand(labelled: bool) -> None:
     assert not gate.passed
     assert (gate.mean_iou, gate.ao_drop, gate.worst_clip.iou) == pytest.approx((0.6, 0.4, 0.6), abs=1e-6)
     assert (gate.score_drift, gate.score_drift_max) == pytest.approx((0.1, 0.1), abs=1e-6)
-    assert "0.4000" in gate.reason
+    assert "0.1000 in the same windows" in gate.reason
+    assert (gate.same_windows_drop, gate.same_windows_iou) == pytest.approx((0.1, 0.9), abs=1e-6)
     assert compare(Still(), Still(1 / 16), [still(labelled=labelled)], limit=0.5).passed
 
 
@@ -71,28 +72,41 @@ def test_the_worst_clip_is_named_and_the_interval_spans_the_clips() -> None:
     clips = [still("good"), still("bad")]
     wanted = [follow(Still(), clip) for clip in clips]
     found = [follow(Still(), clips[0]), follow(Still(1 / 16), clips[1])]
-    gate = judge("r", wanted, "c", found, clips, "int8")
+    gate = judge("r", wanted, "c", found, found, clips, "int8")
     assert gate.worst_clip.name == "bad"
     assert (gate.ao_drop, gate.ao_drop_low, gate.ao_drop_high) == pytest.approx((0.2, 0.0, 0.4), abs=1e-6)
     assert gate.limit == LIMITS["int8"]
 
 
-def test_a_drop_that_is_not_shown_passes_unless_it_is_large() -> None:
+def test_a_drop_of_the_paths_that_is_not_shown_passes_if_the_same_windows_show_none() -> None:
     # The candidate is off in one clip of two; in the other it is right where the reference is off by almost as much.
     clips = [still("a"), still("b")]
     wanted = [follow(Still(), clips[0]), follow(Still(1 / 16), clips[1])]
     found = [follow(Still(1 / 15), clips[0]), follow(Still(), clips[1])]
-    gate = judge("r", wanted, "c", found, clips, "fp16")
-    assert gate.ao_drop == pytest.approx(0.5 * (1 - 59 / 101) - 0.5 * 0.4, abs=0.02)
-    assert 0.002 < gate.ao_drop <= 0.02
+    gate = judge("r", wanted, "c", found, wanted, clips, "fp16")
+    assert gate.ao_drop > LIMITS["fp16"]
     assert gate.ao_drop_low < 0 < gate.ao_drop_high
-    assert judge("r", wanted, "c", found, clips, "fp16", limit=gate.ao_drop / 4).passed
-    assert not judge("r", wanted, "c", found, clips, "fp16", limit=gate.ao_drop / 6).passed
+    assert gate.same_windows_drop == 0
+    assert gate.passed
+    refused = judge("r", wanted, "c", wanted, found, clips, "fp16")
+    assert (refused.ao_drop, refused.same_windows_drop) == (0, gate.ao_drop)
+    assert not refused.passed
+    assert "same windows" in refused.reason
+
+
+def test_answers_in_the_same_windows() -> None:
+    # The box is moved in the first window only; asked in the reference's windows, it does not stay moved.
+    path = follow(Still(), still())
+    answers = answer(Still(1 / 16, score=0.7), still(), path)
+    assert answers.boxes[:, 0] == pytest.approx([100, 120, 100, 100, 100])
+    assert answers.scores[1:] == pytest.approx([0.7] * 4)
+    again = answer(Still(nan_at=2), still(), path)
+    assert again.finite.tolist() == [True, True, False, True, True]
 
 
 def test_a_frame_that_is_not_finite_fails_whatever_the_boxes() -> None:
     gate = compare(Still(), Still(nan_at=3), [still()])
-    assert (gate.passed, gate.nonfinite) == (False, 1)
+    assert (gate.passed, gate.nonfinite) == (False, 2)  # on its own path, and in the reference's windows
     assert "not finite" in gate.reason
     assert gate.mean_iou == pytest.approx(1)  # the box before is kept
 
@@ -147,12 +161,14 @@ def test_fp16_follows_the_path_of_fp32(bundle: Path) -> None:
     judge = Judge(rendered(9), tick=told.append)
     gate = judge(bundle, "fp16", "portable")
     assert gate.passed
-    assert gate.mean_iou > 0.99
+    assert gate.mean_iou > 0.97
+    assert gate.same_windows_iou > 0.998
+    assert abs(gate.same_windows_drop) < 5e-4
     assert gate.score_drift < 0.005  # on average: a crop one pixel off shifts single scores by more
     assert (gate.reference, gate.candidate, gate.limit) == ("ort cpu fp32", "ort cpu fp16", LIMITS["fp16"])
-    assert sum(told) == 2 * 9 * len(judge.clips)
+    assert sum(told) == 3 * 9 * len(judge.clips)
     assert judge(bundle, "fp16", "portable") == gate
-    assert sum(told) == 3 * 9 * len(judge.clips)  # fp32 was tracked once
+    assert sum(told) == 5 * 9 * len(judge.clips)  # fp32 was tracked once
 
 
 @pytest.mark.slow
