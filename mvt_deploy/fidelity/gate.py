@@ -186,7 +186,7 @@ def judge(
         ao_drop_high=ao.high,
         same_windows_drop=same.difference,
         same_windows_iou=float(
-            _joined(overlaps_of(a.boxes[1:], w.boxes[1:]) for a, w in zip(answers, wanted, strict=True)).mean()
+            _joined(iou(a.boxes[1:], w.boxes[1:]) for a, w in zip(answers, wanted, strict=True)).mean()
         ),
         score_drift=float(drift.mean()),
         score_drift_max=float(drift.max()),
