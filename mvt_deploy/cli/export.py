@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..bundle import DEFAULT
+from .bars import count_bar
 from .options import say
 
 
@@ -31,32 +34,34 @@ def export(
     gate: Annotated[
         bool, typer.Option("--gate/--no-gate", help="Judge graphs below fp32 by their trajectories on short clips.")
     ] = True,
+    max_ao_drop: Annotated[
+        float | None,
+        typer.Option("--max-ao-drop", help="Of int8: keep the worst layers in floating point until AO drops no more."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write graphs that the gate refuses.")] = False,
 ) -> None:
     """Export a checkpoint as a bundle of checked ONNX graphs; prints the bundle's folder."""
+    from ..budget import layers_to_keep
+    from ..errors import UserError
     from ..export import export_bundle
     from ..export.int8.graphs import Int8
     from ..export.rewrites import REWRITES
     from ..fidelity.judge import Judge
+    from ..fidelity.report import export_lines
 
     rewrites = [name for name in REWRITES if name not in without]
     how = Int8(calibration, method) if int8 else None
-    judge = Judge() if gate else None
+    judge = Judge(limits={} if max_ao_drop is None else {"int8": max_ao_drop}) if gate else None
+    if max_ao_drop is not None:
+        if how is None or judge is None:
+            raise UserError("--max-ao-drop is a budget of the int8 graphs' gate: give --int8, and leave --no-gate out.")
+        with tempfile.TemporaryDirectory() as place, count_bar("layers") as tick:
+            trial = export_bundle(checkpoint, Path(place) / "mvt", int8=how, rewrites=rewrites, say=say)
+            state = Path("runs") / "sensitivity"
+            how = replace(how, keep=layers_to_keep(trial, how, judge, state, say=say, tick=tick))
     bundle = export_bundle(
         checkpoint, output, fp16=fp16, int8=how, rewrites=rewrites, judge=judge, force=force, say=say
     )
-    for graph in bundle.manifest.graphs:
-        if graph.role == "template" and graph.precision == "int8":
-            continue  # a floating-point file listed again
-        size = (bundle.folder / graph.file).stat().st_size / 1e6
-        parity = graph.parity
-        say(
-            f"  {graph.file:<25} {size:5.1f} MB   differs from PyTorch by {parity.max_abs:.1e} at most "
-            f"({parity.box_px:.3f} px) on {parity.cases} crops"
-        )
-    for verdict in bundle.manifest.gates:
-        say(
-            f"  {verdict.candidate:<25} {'passes' if verdict.passed else 'FAILS'}: {verdict.reason}; trajectories "
-            f"overlap fp32's by {verdict.mean_iou:.3f} over {verdict.clips} clips"
-        )
+    for line in export_lines(bundle):
+        say(line)
     print(bundle.folder)

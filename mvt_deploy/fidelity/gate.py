@@ -204,7 +204,7 @@ def _verdict(ao: Difference, same: float, limit: float, nonfinite: int) -> tuple
         return False, f"AO drops by {same:.4f} in the same windows, more than the limit {limit:g}"
     if drop <= limit:
         return True, f"AO drops by {drop:.4f}, within the limit {limit:g}"
-    if ao.low <= 0:
+    if ao.low <= 0:  # two paths part where two cells nearly tie, to either side: only a drop that is shown counts
         return True, f"AO drops by {same:.4f} in the same windows; {drop:.4f} of the paths is no drop shown"
     return False, f"AO drops by {drop:.4f}, more than the limit {limit:g}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ class Judge:
 
     Args:
         clips: what to track; None renders short ones from the shipped photographs.
-        limit: the largest drop of AO that passes; None for the precision's own.
+        limits: the largest drop of AO that passes, by precision; what is not named has the precision's own.
         threads: CPU threads of the network, None for the runtime's choice.
         tick: told how many frames were tracked.
     """
@@ -32,12 +32,12 @@ class Judge:
     def __init__(
         self,
         clips: Sequence[Clip] | None = None,
-        limit: float | None = None,
+        limits: Mapping[str, float] | None = None,
         threads: int | None = None,
         tick: Tick = lambda frames: None,
     ) -> None:
         self.clips = rendered() if clips is None else clips
-        self._limit, self._threads, self._tick = limit, threads, tick
+        self._limits, self._threads, self._tick = dict(limits or {}), threads, tick
         self._wanted: dict[Path, tuple[str, list[Trajectory]]] = {}
 
     def __call__(self, folder: Path, precision: str, target: str) -> Gate:
@@ -52,7 +52,9 @@ class Judge:
         label, wanted = self._reference(folder)
         with contextlib.closing(open_graphs(open_bundle(folder), precision, target, self._threads)) as candidate:
             found = tracked(candidate, self.clips, wanted, self._tick)
-            return judge(label, wanted, candidate.label, *found, self.clips, precision, target, self._limit)
+            return judge(
+                label, wanted, candidate.label, *found, self.clips, precision, target, self._limits.get(precision)
+            )
 
     def _reference(self, folder: Path) -> tuple[str, list[Trajectory]]:
         if folder not in self._wanted:

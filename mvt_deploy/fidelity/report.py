@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ..bundle import Gate
+from ..bundle import Bundle, Gate
 from .gate import Tick
 
 if TYPE_CHECKING:
@@ -72,3 +72,21 @@ def ranking_table(ranking: Sequence[LayerError], target: str, pairs: int) -> Tab
         figures = (error.box_mean, error.box_p95, error.score_mean, error.score_max)
         table.add_row(error.name, error.operator, *(f"{figure:.5f}" for figure in figures))
     return table
+
+
+def export_lines(bundle: Bundle) -> Iterator[str]:
+    """What an export made, a line a graph, and what the gate says of it."""
+    for graph in bundle.manifest.graphs:
+        if graph.role == "template" and graph.precision == "int8":
+            continue  # a floating-point file listed again
+        size = (bundle.folder / graph.file).stat().st_size / 1e6
+        kept = f", {len(graph.calibration.kept)} layers kept" if graph.calibration and graph.calibration.kept else ""
+        yield (
+            f"  {graph.file:<25} {size:5.1f} MB   differs from PyTorch by {graph.parity.max_abs:.1e} at most "
+            f"({graph.parity.box_px:.3f} px) on {graph.parity.cases} crops{kept}"
+        )
+    for gate in bundle.manifest.gates:
+        yield (
+            f"  {gate.candidate:<25} {'passes' if gate.passed else 'FAILS'}: {gate.reason}; trajectories "
+            f"overlap fp32's by {gate.mean_iou:.3f} over {gate.clips} clips"
+        )

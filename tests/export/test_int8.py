@@ -74,14 +74,14 @@ def test_onnx_runtime_runs_every_convolution_and_product_in_int8(bundle: Path, t
     options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
     onnxruntime.InferenceSession(bundle / "search.int8.ort.onnx", options, providers=["CPUExecutionProvider"])
     graph = onnx.load(tmp_path / "optimised.onnx").graph
-    makers = {name: node for node in graph.node for name in node.output}
+    dequantised = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
+    constants = {tensor.name for tensor in graph.initializer}
     kinds = Counter(node.op_type for node in graph.node)
     unfused = [
         node.name
         for node in graph.node
         if node.op_type in ("Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "Add", "Relu")
-        and all(makers[name].op_type == "DequantizeLinear" for name in node.input if name in makers)
-        and any(name in makers for name in node.input)
+        and all(name in dequantised for name in node.input if name not in constants)
         and any(reader.op_type == "QuantizeLinear" for reader in graph.node if node.output[0] in reader.input)
     ]
     assert unfused == []
@@ -146,12 +146,12 @@ def test_kept_nodes_stay_in_floating_point(bundle: Path) -> None:
 
 def test_ranges_are_the_values_seen_without_the_rarest(bundle: Path) -> None:
     pairs = photograph_pairs(2)
-    names = tensors_needed(onnx.load(bundle / "search.onnx"), "tensorrt")[:3]
+    names = [n for n in tensors_needed(onnx.load(bundle / "search.onnx"), "tensorrt") if n.startswith("relu")][:3]
     extremes = measure_ranges(bundle / "search.onnx", bundle / "template.onnx", pairs, names, "minmax")
     percentile = measure_ranges(bundle / "search.onnx", bundle / "template.onnx", pairs, names, "percentile")
     for name in names:
         low, high = extremes[name]
-        assert low >= 0.0, "these follow a ReLU, or are convolutions of it"
+        assert low >= 0.0, "these follow a ReLU"
         assert low <= percentile[name][0] < percentile[name][1] <= high
         assert percentile[name][1] > 0.5 * high
 

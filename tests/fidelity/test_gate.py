@@ -164,7 +164,7 @@ def test_fp16_follows_the_path_of_fp32(bundle: Path) -> None:
     assert gate.mean_iou > 0.97
     assert gate.same_windows_iou > 0.998
     assert abs(gate.same_windows_drop) < 5e-4
-    assert gate.score_drift < 0.005  # on average: a crop one pixel off shifts single scores by more
+    assert gate.score_drift < 0.01  # on average: a crop one pixel off shifts single scores by more
     assert (gate.reference, gate.candidate, gate.limit) == ("ort cpu fp32", "ort cpu fp16", LIMITS["fp16"])
     assert sum(told) == 3 * 9 * len(judge.clips)
     assert judge(bundle, "fp16", "portable") == gate

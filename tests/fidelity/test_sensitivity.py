@@ -14,11 +14,13 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("torch")
 
 from mvt_deploy import bundle as bundles
+from mvt_deploy.budget import fewest
 from mvt_deploy.bundle import ClipOverlap, Gate
 from mvt_deploy.errors import UserError
 from mvt_deploy.export.int8.placement import candidates
 from mvt_deploy.export.int8.qdq import quantise, tensors_needed
 from mvt_deploy.export.int8.ranges import measure_ranges
+from mvt_deploy.export.int8.sources import open_source
 from mvt_deploy.fidelity.sensitivity import LayerError, Probe, keep_within, rank
 from mvt_deploy.photographs import photograph_pairs
 
@@ -122,25 +124,27 @@ def test_nothing_to_rank(source: tuple[Path, Any, Any]) -> None:
 
 def _gate(passed: bool) -> Gate:
     return Gate(
-        "r",
-        "c",
-        "int8",
-        "ort",
-        1,
-        9,
-        0,
-        0.9,
-        ClipOverlap("a", 0.9),
-        0.8,
-        0.8,
-        0.0,
-        0.0,
-        0.0,
-        0.0,
-        0.0,
-        0.01,
-        passed,
-        "x",
+        reference="r",
+        candidate="c",
+        precision="int8",
+        target="ort",
+        clips=1,
+        frames=9,
+        nonfinite=0,
+        mean_iou=0.9,
+        worst_clip=ClipOverlap("a", 0.9),
+        ao_reference=0.8,
+        ao_candidate=0.8,
+        ao_drop=0.0,
+        ao_drop_low=0.0,
+        ao_drop_high=0.0,
+        same_windows_drop=0.0,
+        same_windows_iou=1.0,
+        score_drift=0.0,
+        score_drift_max=0.0,
+        limit=0.01,
+        passed=passed,
+        reason="x",
     )
 
 
@@ -162,3 +166,28 @@ def test_the_fewest_of_the_worst_layers_are_kept(needed: int) -> None:
 def test_a_limit_that_nothing_keeps() -> None:
     with pytest.raises(UserError, match="no choice of layers"):
         keep_within([LayerError("a", "Conv", 0, 0, 0, 0)], lambda keep: _gate(False))
+
+
+def test_a_budget_keeps_the_worst_layers_of_the_real_graph(bundle: Path) -> None:
+    """Judged by a stand-in that wants at least three layers back; the graphs it is shown are the bundle's own kind."""
+    opened = bundles.open_bundle(bundle)
+    source = open_source(opened, "tensorrt", None, "percentile", lambda _line: None)
+    names = candidates(source.model, "tensorrt")
+    ranking = [LayerError(name, "Conv", 1.0 - i / 100, 0, 0, 0) for i, name in enumerate(reversed(names))]
+    shown: list[int] = []
+
+    def judge(folder: Path, precision: str, target: str) -> Gate:
+        path = bundles.open_bundle(folder).path(
+            bundles.open_bundle(folder).graph("search", precision, (target,))
+        )  # its hash fits
+        weights = {t.name for t in onnx.load(path).graph.initializer}
+        convolutions = [n for n in onnx.load(path).graph.node if n.op_type == "Conv" and n.name in names]
+        shown.append(sum(n.input[1] in weights for n in convolutions))
+        return _gate(shown[-1] >= 3)
+
+    before = (bundle / "manifest.json").read_bytes()
+    found = fewest(opened, "tensorrt", source, ranking, judge)
+    assert found.names == list(reversed(names))[:3]
+    assert shown[0] == 0
+    assert 3 in shown
+    assert (bundle / "manifest.json").read_bytes() == before
