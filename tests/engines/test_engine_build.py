@@ -96,7 +96,7 @@ def test_fp32_for_one_target(copied: Bundle, rtx: Flavour) -> None:
 
 def test_int8(copied: Bundle, rtx: Flavour) -> None:
     template, search = build_engines(copied, "int8", rtx, None, BuildOptions(max_batch=1))
-    assert (template.info.precision, search.info.precision) == ("int8", "int8")
+    assert (template.info.precision, search.info.precision) == ("fp16", "int8")
     assert template.info.graph_sha256 == copied.graph("template", "fp16").sha256  # features as the search graph wants
     assert search.info.plan is not None
     assert search.info.plan.int8_convolutions == 32

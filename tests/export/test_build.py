@@ -32,10 +32,17 @@ def test_manifest(bundle: Path) -> None:
         ("search.ort.onnx", "search", "fp32", "ort"),
         ("template.fp16.onnx", "template", "fp16", "portable"),
         ("search.fp16.onnx", "search", "fp16", "portable"),
+        ("template.onnx", "template", "int8", "ort"),
+        ("search.int8.ort.onnx", "search", "int8", "ort"),
+        ("template.onnx", "template", "int8", "openvino"),
+        ("search.int8.openvino.onnx", "search", "int8", "openvino"),
+        ("template.fp16.onnx", "template", "int8", "tensorrt"),
+        ("search.int8.tensorrt.onnx", "search", "int8", "tensorrt"),
     }
     for graph in manifest.graphs:
         assert graph.opset >= 17
-        assert graph.parity.max_abs <= graph.parity.tolerance == TOLERANCE[graph.precision]
+        own = {"template.onnx": "fp32", "template.fp16.onnx": "fp16"}.get(graph.file, graph.precision)
+        assert graph.parity.max_abs <= graph.parity.tolerance == TOLERANCE[own]
         assert graph.inputs[0] == bundles.TensorInfo(
             "crop", "uint8", ["n", *[128 if graph.role == "template" else 256] * 2, 3]
         )
@@ -126,7 +133,7 @@ def test_the_judge_is_asked_about_every_search_graph_below_fp32_and_decides(bund
 
     graphs = bundles.open_bundle(bundle).manifest.graphs
     if force:
-        assert _judged(bundle, graphs, judge, force, lambda line: None) == [_verdict(False)]
+        assert _judged(bundle, graphs, judge, force, lambda line: None) == [_verdict(False)] * 4
     else:
         with pytest.raises(ParityError, match=r"search\.fp16\.onnx.*AO drops; nothing was written.*--force"):
             _judged(bundle, graphs, judge, force, lambda line: None)
