@@ -137,5 +137,6 @@ def test_the_judge_is_asked_about_every_search_graph_below_fp32_and_decides(bund
     else:
         with pytest.raises(ParityError, match=r"search\.fp16\.onnx.*AO drops; nothing was written.*--force"):
             _judged(bundle, graphs, judge, force, lambda line: None)
-    assert asked == [("fp16", "portable")]
+    below = [("fp16", "portable"), ("int8", "ort"), ("int8", "openvino"), ("int8", "tensorrt")]
+    assert asked == (below if force else below[:1])
     assert _judged(bundle, graphs, lambda *_: None, force, lambda line: None) == []

@@ -49,7 +49,7 @@ class Still:
         self.calls += 1
         box = np.tile(np.array([0.5, 0.5, 0.25, 0.25], np.float32), (features, 1))
         box[:, 0] = np.nan if self.calls == self.nan_at else box[:, 0]
-        return check_result(SearchResult(box, np.full(features, 0.9, np.float32)))
+        return check_result(SearchResult(box, np.full(features, 0.9, np.float32)), features)
 
     def close(self) -> None:
         pass
