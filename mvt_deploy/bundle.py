@@ -122,7 +122,7 @@ class Gate:
         score_drift: mean absolute difference of the scores (0..1) of the same frame.
         score_drift_max: the largest.
         limit: the largest drop that passes.
-        passed: every output is finite, and both drops are within the limit (of the paths: or not shown).
+        passed: every output is finite, and both drops are within the limit (of the paths: or not shown to exceed it).
         reason: one sentence that says why.
     """
 
