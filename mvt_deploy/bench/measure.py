@@ -188,9 +188,10 @@ def _model_bytes(bundle: Bundle, candidate: Candidate) -> int:
     if candidate.backend == "torch":
         return (bundle.folder / bundle.manifest.checkpoint.file).stat().st_size
     stored = "fp32" if candidate.precision == "bf16" else candidate.precision
-    targets = ("ort", "portable") if (candidate.backend, candidate.provider) == ("ort", "cpu") else ("portable",)
+    own = "openvino" if "openvino" in (candidate.backend, candidate.provider) else "ort"
+    targets = ("portable",) if candidate.provider == "cuda" else (own, "portable")
     try:
-        graphs = bundle.graph("template", stored), bundle.graph("search", stored, targets)
+        graphs = [bundle.graph(role, stored, targets) for role in ("template", "search")]
     except BundleError:  # a backend may pair a search graph with another precision's template graph
         return 0
     return sum((bundle.folder / graph.file).stat().st_size for graph in graphs)

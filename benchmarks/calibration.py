@@ -1,0 +1,74 @@
+"""Compare the ways to choose activation ranges: what each costs box and score on clips they were not measured on.
+
+python benchmarks/calibration.py CLIPS [--model DIR] [--target ort] [--results DIR]
+
+Writes ``benchmarks/results/int8.json``: method to errors of the whole int8 graph against its floating-point graph, on
+crops recorded along the fp32 tracker's path through the clips.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from mvt_deploy import load
+from mvt_deploy.bench.machine import describe
+from mvt_deploy.bundle import DEFAULT, open_bundle
+from mvt_deploy.calibration.record import Target, record
+from mvt_deploy.cli.options import ensure_model, say
+from mvt_deploy.evaluation.results import write_whole
+from mvt_deploy.export.int8.qdq import quantise
+from mvt_deploy.export.int8.ranges import METHODS
+from mvt_deploy.export.int8.sources import open_source as int8_source
+from mvt_deploy.fidelity.sensitivity import Probe
+from mvt_deploy.photographs import Pairs
+from mvt_deploy.video.sources import open_source
+from mvt_deploy.video.targets import choose_targets
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main(
+    clips: Annotated[Path, typer.Argument(help="Folder of clips with ground truth.")],
+    model: Annotated[Path, typer.Option(help="The bundle's folder.")] = DEFAULT,
+    target: Annotated[str, typer.Option(help="Whose int8.")] = "ort",
+    pairs: Annotated[int, typer.Option(help="Crops to compare on.")] = 72,
+    results: Annotated[Path, typer.Option(help="Where the file goes.")] = RESULTS,
+) -> None:
+    """Compare percentile, MinMax and entropy."""
+    ensure_model(model)
+    bundle = open_bundle(model)
+    targets = []
+    for folder in sorted(path.parent for path in clips.glob("*/groundtruth.txt")):
+        source = open_source(folder / "img" if (folder / "img").is_dir() else folder)
+        targets.append(Target(source, choose_targets(source).boxes[0]))
+    recorded = record(load(model), targets, pairs)
+    crops = Pairs(np.stack([r.template for r in recorded]), np.stack([r.search for r in recorded]))
+    errors = {}
+    for method in METHODS:
+        source = int8_source(bundle, target, None, method, say)
+        probe = Probe(source.template, source.model, crops, fuse_qdq=target != "tensorrt")
+        error = probe.error(method, quantise(source.model, source.ranges, target))
+        errors[method] = {k: v for k, v in asdict(error).items() if k not in ("name", "operator")}
+        say(f"{method}: box {error.box_mean:.4f} (95 %: {error.box_p95:.4f}), score {error.score_mean:.4f}")
+    report = {
+        "made_by": "benchmarks/calibration.py",
+        "checkpoint": bundle.manifest.checkpoint.sha256,
+        "target": target,
+        "clips": [t.source.name for t in targets],
+        "pairs": len(recorded),
+        "machine": describe(),
+        "errors": errors,
+    }
+    path = results / "int8.json"
+    write_whole(path, json.dumps(report, indent=1) + "\n")
+    print(path)
+
+
+if __name__ == "__main__":
+    typer.run(main)
