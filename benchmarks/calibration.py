@@ -44,7 +44,8 @@ def main(
     ensure_model(model)
     bundle = open_bundle(model)
     targets = []
-    for folder in sorted(path.parent for path in clips.glob("*/groundtruth.txt")):
+    folders = sorted(path.parent for path in clips.glob("*/groundtruth.txt"))
+    for folder in folders:
         source = open_source(folder / "img" if (folder / "img").is_dir() else folder)
         targets.append(Target(source, choose_targets(source).boxes[0]))
     recorded = record(load(model), targets, pairs)
@@ -60,7 +61,7 @@ def main(
         "made_by": "benchmarks/calibration.py",
         "checkpoint": bundle.manifest.checkpoint.sha256,
         "target": target,
-        "clips": [t.source.name for t in targets],
+        "clips": [folder.name for folder in folders],
         "pairs": len(recorded),
         "machine": describe(),
         "errors": errors,
