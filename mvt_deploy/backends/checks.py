@@ -26,7 +26,7 @@ def check_result(result: SearchResult, n: int) -> SearchResult:
     """
     arrays: list[tuple[npt.NDArray[np.float32], tuple[int, ...]]] = [(result.box, (n, 4)), (result.score, (n,))]
     if result.score_map is not None:
-        side = result.score_map.shape[-1]
+        side = result.score_map.shape[-1] if result.score_map.ndim else 0  # a hostile graph may give a single number
         arrays.append((result.score_map, (n, side, side)))
     for array, shape in arrays:
         if array.dtype != np.float32 or array.shape != shape:

@@ -88,7 +88,7 @@ def export_bundle(
             graphs += _export_precision(model, precision, place, rewrites, pairs, answers, say)
         digest = sha256(place / bundles.CHECKPOINT)
         if int8 and store:
-            graphs += int8_graphs(place, graphs, int8, store, digest, pairs, answers, say)
+            graphs += int8_graphs(place, graphs, int8, store, place / bundles.CHECKPOINT, pairs, answers, say)
         parameters = sum(p.numel() for p in model.parameters())
         manifest = Manifest(
             format=bundles.FORMAT,

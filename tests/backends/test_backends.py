@@ -162,6 +162,14 @@ def test_what_is_not_finite_never_becomes_a_box(value: float) -> None:
         check_result(SearchResult(box, np.array([0.5, value], np.float32)), 2)
 
 
+@pytest.mark.parametrize("shape", [(), (2,), (2, 16), (2, 16, 8), (3, 16, 16)])
+def test_a_score_map_of_another_shape_is_one_sentence(shape: tuple[int, ...]) -> None:
+    box, score = np.zeros((2, 4), np.float32), np.zeros(2, np.float32)
+    with pytest.raises(BackendError, match=r"export the bundle again"):
+        check_result(SearchResult(box, score, np.zeros(shape, np.float32)), 2)
+    check_result(SearchResult(box, score, np.zeros((2, 16, 16), np.float32)), 2)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory in use is read from /proc")
 def test_memory_stays(bundle: Path, pairs: Pairs) -> None:

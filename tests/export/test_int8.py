@@ -20,7 +20,7 @@ from mvt_deploy.errors import CalibrationError, UserError
 from mvt_deploy.export.int8.graphs import Int8
 from mvt_deploy.export.int8.placement import RULES, candidates
 from mvt_deploy.export.int8.qdq import activation_scale, quantise, quantise_weight, tensors_needed
-from mvt_deploy.export.int8.ranges import CACHE, RangeStore, measure_ranges
+from mvt_deploy.export.int8.ranges import CACHE, RangeStore, measure_ranges, weights_digest
 from mvt_deploy.photographs import Pairs, photograph_pairs
 
 SOURCE = {"ort": "search.ort.onnx", "openvino": "search.onnx", "tensorrt": "search.fp16.onnx"}
@@ -162,7 +162,7 @@ def test_the_cache_stands_in_for_the_crops_but_not_for_another_graph(bundle: Pat
     names = tensors_needed(onnx.load(bundle / "search.ort.onnx"), "ort")
     store = RangeStore(tmp_path)
     files = (bundle / "search.ort.onnx", bundle / "template.onnx")
-    ranges, count, digest = store.ranges(*files, names, opened.manifest.checkpoint.sha256)
+    ranges, count, digest = store.ranges(*files, names, weights_digest(opened.checkpoint()))
     assert (count, digest) == (72, read_crops(asset("calibration")).digest)
     assert set(names) <= set(ranges)
     with pytest.raises(CalibrationError, match="of another graph"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -394,11 +395,15 @@ def test_signals_before_tracking_end_with_the_same_codes(bundle: Path, tmp_path:
     for i in range(3):
         cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((120, 160, 3), 90, np.uint8))
     command = [*COMMAND, "track", ".", "--model", str(bundle), "--init-box", "60,40,30,30", "--results", "out/r.txt"]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        assert process.stderr.readline().startswith("target: ")  # the model is opened next
-        process.send_signal(number)
-        _, errors = process.communicate(timeout=60)
+    for _ in range(3):
+        with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            assert process.stderr.readline().startswith("target: ")  # the model is opened next
+            process.send_signal(number)
+            _, errors = process.communicate(timeout=60)
+        if process.returncode != 0:
+            break
+        shutil.rmtree(tmp_path / "out")  # on a busy machine the signal came after the last frame
     assert process.returncode in (128 + number, -number)
     assert "Traceback" not in errors
     assert sorted(p.name for p in tmp_path.iterdir()) == ["0.png", "1.png", "2.png"]

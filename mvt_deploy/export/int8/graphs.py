@@ -16,7 +16,7 @@ from ..parity import Answer, measure
 from ..session import runner
 from .placement import RULES
 from .qdq import OPSET, quantise, tensors_needed
-from .ranges import METHODS, RangeStore
+from .ranges import METHODS, RangeStore, weights_digest
 
 SOURCES = {"ort": ("fp32", "ort"), "openvino": ("fp32", "portable"), "tensorrt": ("fp16", "portable")}
 """Precision and target of the graph each int8 graph is made from: what stays unquantised for TensorRT is fp16."""
@@ -57,7 +57,7 @@ def int8_graphs(
     graphs: Sequence[GraphInfo],
     how: Int8,
     store: RangeStore,
-    checkpoint: str,
+    checkpoint: Path,
     pairs: Pairs,
     answers: list[Answer],
     say: Callable[[str], None],
@@ -69,7 +69,7 @@ def int8_graphs(
         graphs: its floating-point graphs.
         how: method, exceptions and targets.
         store: where activation ranges come from.
-        checkpoint: digest of the checkpoint.
+        checkpoint: its file.
         pairs: crops to compare on.
         answers: what the PyTorch network says of them.
         say: told what is being done, a line at a time.
@@ -79,13 +79,14 @@ def int8_graphs(
         ParityError: a graph differs from the network by more than int8's tolerance.
     """
     made = []
+    weights = weights_digest(checkpoint)
     for target in how.targets:
         precision, flavour = SOURCES[target]
         search = _find(graphs, "search", precision, flavour)
         template = _find(graphs, "template", precision, "portable")
         model = onnx.load(place / search.file)
         ranges, count, digest = store.ranges(
-            place / search.file, place / template.file, tensors_needed(model, target), checkpoint, how.method
+            place / search.file, place / template.file, tensors_needed(model, target), weights, how.method
         )
         path = place / f"search.int8.{target}.onnx"
         say(f"quantising {path.name}")

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import onnx
 import onnxruntime
 from onnxruntime.quantization.calibrate import HistogramCollector
+from safetensors.numpy import load_file
 
 from ...calibration.crops import CropSet, holds_crops, read_crops
 from ...errors import CalibrationError
@@ -36,8 +37,16 @@ Ranges = dict[str, tuple[float, float]]
 """Tensor to lowest and highest value."""
 
 
+def weights_digest(checkpoint: Path) -> str:
+    """Digest of a checkpoint's tensors, by name; its file's bytes also hold metadata, in no fixed order."""
+    digest = hashlib.sha256()
+    for name, values in sorted(load_file(checkpoint).items()):
+        digest.update(repr((name, str(values.dtype), values.shape)).encode() + np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
+
+
 def graph_key(model: onnx.ModelProto, checkpoint: str) -> str:
-    """Digest of what a graph computes: its nodes and names, and the checkpoint's digest instead of its weights.
+    """Digest of what a graph computes: its nodes and names, and :func:`weights_digest` instead of its own weights.
 
     Weights are folded by the exporting machine's own arithmetic, so their last bits differ between processors that
     give the same graph.
@@ -148,7 +157,7 @@ class RangeStore:
             search: the search graph's file.
             template: the template graph's file.
             names: tensors wanted.
-            checkpoint: digest of the checkpoint the graphs were made from.
+            checkpoint: :func:`weights_digest` of the checkpoint the graphs were made from.
             method: one of :data:`METHODS`.
 
         Returns:

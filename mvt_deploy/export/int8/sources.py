@@ -16,7 +16,7 @@ from ...photographs import Pairs
 from .graphs import SOURCES
 from .placement import rule
 from .qdq import tensors_needed
-from .ranges import Ranges, RangeStore
+from .ranges import Ranges, RangeStore, weights_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,5 +68,5 @@ def open_source(
     model = onnx.load(search)
     names = tensors_needed(model, target)
     store = RangeStore(folder, say)
-    ranges, _, data = store.ranges(search, template, names, bundle.manifest.checkpoint.sha256, method)
+    ranges, _, data = store.ranges(search, template, names, weights_digest(bundle.checkpoint()), method)
     return Source(search, template, model, dict(ranges), data, folder)
