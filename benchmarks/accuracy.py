@@ -5,13 +5,14 @@ python benchmarks/accuracy.py CLIPS [--model DIR] [--runs DIR] [--jobs N]
 
 from __future__ import annotations
 
-import json
 import platform
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 
 import numpy
 import typer
+from reports import RESULTS, script, write_json
 
 from mvt_deploy.bundle import DEFAULT, open_bundle
 from mvt_deploy.cli.options import ensure_model, say
@@ -149,8 +150,10 @@ def main(
     """Measure every backend and precision on the clips and write benchmarks/accuracy.md and results/accuracy.json."""
     ensure_model(model)
     dataset = open_dataset(clips)
-    checkpoint = open_bundle(model).manifest.checkpoint.sha256
-    reports, refused = measure(dataset, model, runs / checkpoint[:12], jobs)
+    manifest = open_bundle(model).manifest
+    checkpoint = manifest.checkpoint.sha256
+    graphs = sha256("".join(sorted(g.sha256 for g in manifest.graphs)).encode()).hexdigest()
+    reports, refused = measure(dataset, model, runs / graphs[:12], jobs)
     write_whole(HERE / "accuracy.md", page(dataset, model, reports, refused))
     content = {
         "checkpoint": checkpoint,
@@ -161,8 +164,8 @@ def main(
         },
         "not_available": refused,
     }
-    write_whole(HERE / "results" / "accuracy.json", json.dumps(content, indent=1) + "\n")
+    write_json(RESULTS / "accuracy.json", content)
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    script(main)

@@ -8,20 +8,19 @@ crops recorded along the fp32 tracker's path through the clips.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
+from reports import RESULTS, script, write_json
 
 from mvt_deploy import load
 from mvt_deploy.bench.machine import describe
 from mvt_deploy.bundle import DEFAULT, open_bundle
 from mvt_deploy.calibration.record import Target, record
 from mvt_deploy.cli.options import ensure_model, say
-from mvt_deploy.evaluation.results import write_whole
 from mvt_deploy.export.int8.qdq import quantise
 from mvt_deploy.export.int8.ranges import METHODS
 from mvt_deploy.export.int8.sources import open_source as int8_source
@@ -29,8 +28,6 @@ from mvt_deploy.fidelity.sensitivity import Probe
 from mvt_deploy.photographs import Pairs
 from mvt_deploy.video.sources import open_source
 from mvt_deploy.video.targets import choose_targets
-
-RESULTS = Path(__file__).parent / "results"
 
 
 def main(
@@ -67,9 +64,9 @@ def main(
         "errors": errors,
     }
     path = results / "int8.json"
-    write_whole(path, json.dumps(report, indent=1) + "\n")
+    write_json(path, report)
     print(path)
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    script(main)

@@ -9,16 +9,15 @@ a bootstrap over clips.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 import typer
+from reports import script, write_json
 
 from mvt_deploy.cli.options import say
-from mvt_deploy.errors import UserError
 from mvt_deploy.evaluation.datasets import open_dataset
 from mvt_deploy.evaluation.sequence import Sequence
 from mvt_deploy.geometry import iou
@@ -103,13 +102,8 @@ def main(
         everything[checkpoint.name] = rows
         print(f"{checkpoint.name}\n\n{table(rows)}\n", flush=True)
     if output is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
+        write_json(output, everything)
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except UserError as error:
-        say(f"error: {error}")
-        raise SystemExit(2) from error
+    script(main)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from reports import script, write_json
 
 from mvt_deploy.cli.options import say
 from mvt_deploy.errors import UserError
@@ -50,16 +51,10 @@ def main(
             key: round(float(np.mean([clip[key] for clip in by_clip.values()])), 4) for key in ("windows", "chained")
         }
         figures[path.name] = {"mean": mean, "clips": by_clip}
-    text = json.dumps(figures, indent=1)
     if output is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(text + "\n", encoding="utf-8")
-    print(text)
+        write_json(output, figures)
+    print(json.dumps(figures, indent=1))
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except UserError as error:
-        say(f"error: {error}")
-        raise SystemExit(2) from error
+    script(main)

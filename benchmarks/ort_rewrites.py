@@ -10,8 +10,6 @@ shortest run of each turn, which a busy machine changes least.
 
 from __future__ import annotations
 
-import json
-import re
 import tempfile
 import time
 from collections.abc import Callable, Collection
@@ -22,21 +20,19 @@ from typing import Annotated, Any
 import numpy as np
 import onnxruntime
 import typer
+from reports import RESULTS, machine_name, script, write_json
 
 from mvt_deploy.bench.machine import describe
 from mvt_deploy.bench.published import cached_graph
 from mvt_deploy.bench.statistics import ratio
 from mvt_deploy.bundle import DEFAULT, Bundle, open_bundle
 from mvt_deploy.cli.options import ensure_model, say
-from mvt_deploy.errors import UserError
-from mvt_deploy.evaluation.results import write_whole
 from mvt_deploy.export.graphs import split
 from mvt_deploy.export.rewrites import ORT, PORTABLE, apply
 from mvt_deploy.export.to_onnx import example_inputs, to_onnx
 from mvt_deploy.network import load_checkpoint
 from mvt_deploy.photographs import photograph_pairs
 
-RESULTS = Path(__file__).parent / "results"
 LAYOUTS = ("flatten_tokens", "channels_last_tokens")
 SETS: dict[str, Collection[str]] = {
     "portable": PORTABLE,
@@ -165,14 +161,10 @@ def main(
                 f"{title:16}{name:22} {r['value']:.3f} ({r['low']:.3f}-{r['high']:.3f})  {row['median_ms']:.2f} ms"
                 f"  {row['turns']} turns"
             )
-    name = re.sub(r"[^a-z0-9]+", "-", f"{report['machine']['cpu']} {report['machine']['cores']} cores".lower())
-    place = results / f"ort-rewrites-{name.strip('-')}.json"
-    write_whole(place, json.dumps(report, indent=1) + "\n")
+    place = results / f"ort-rewrites-{machine_name(report['machine'])}.json"
+    write_json(place, report)
     print(place)
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except UserError as error:
-        raise SystemExit(f"error: {error}") from error
+    script(main)

@@ -9,9 +9,7 @@ decoding and cutting run beside the session, are measured in turns too.
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +21,7 @@ from typing import Annotated, Any
 import numpy as np
 import onnxruntime
 import typer
+from reports import RESULTS, machine_name, script, write_json
 
 from mvt_deploy.backends.ort import OrtBackend
 from mvt_deploy.bench.clip import encode, photograph
@@ -31,14 +30,12 @@ from mvt_deploy.bench.statistics import latency, ratio
 from mvt_deploy.bundle import DEFAULT, Bundle, open_bundle
 from mvt_deploy.cli.options import ensure_model, say
 from mvt_deploy.errors import UserError
-from mvt_deploy.evaluation.results import write_whole
 from mvt_deploy.photographs import photograph_pairs
 from mvt_deploy.tracker import Tracker
 from mvt_deploy.video.session import Outputs, track_source
 from mvt_deploy.video.sources import open_source
 from mvt_deploy.video.targets import choose_targets
 
-RESULTS = Path(__file__).parent / "results"
 OUTPUTS = ["box", "score"]
 TURN, PAUSE = 5, 0.004  # searches in a turn; seconds between turns, so that the last one's threads stop spinning
 OPENINGS = 5
@@ -312,14 +309,10 @@ def main(
         "start_up": start_up(search, inputs),
         "pipeline": pipeline(bundle),
     }
-    name = re.sub(r"[^a-z0-9]+", "-", f"{report['machine']['cpu']} {report['machine']['cores']} cores".lower())
-    place = results / f"ort-session-{name.strip('-')}.json"
-    write_whole(place, json.dumps(report, indent=1) + "\n")
+    place = results / f"ort-session-{machine_name(report['machine'])}.json"
+    write_json(place, report)
     print(place)
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except UserError as error:
-        raise SystemExit(f"error: {error}") from error
+    script(main)

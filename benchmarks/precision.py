@@ -19,6 +19,7 @@ from typing import Annotated, Any
 import cv2
 import numpy as np
 import typer
+from reports import RESULTS, script, write_json
 
 from mvt_deploy.backends.registry import load
 from mvt_deploy.bench.candidates import Candidate, parse
@@ -36,7 +37,6 @@ from mvt_deploy.geometry import BGRImage
 from mvt_deploy.training.clips import Clip as Track
 from mvt_deploy.training.clips import Moment
 
-RESULTS = Path(__file__).parent / "results"
 ROWS = (
     "ort:cpu:fp32",
     "ort:cpu:fp16",
@@ -180,7 +180,7 @@ def main(
     rows, found["refused"] = available(model)
 
     def save() -> None:
-        write_whole(file, json.dumps(found, indent=1) + "\n")
+        write_json(file, found)
         write_whole(file.with_suffix(".md"), markdown(found))
 
     if only != "accuracy":
@@ -201,8 +201,4 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except UserError as error:
-        say(f"error: {error}")
-        raise SystemExit(2) from error
+    script(main)

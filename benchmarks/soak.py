@@ -30,6 +30,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import typer
+from reports import RESULTS, script, write_json
 
 from mvt_deploy.backends.registry import load
 from mvt_deploy.bench import machine
@@ -37,7 +38,6 @@ from mvt_deploy.bench.candidates import Candidate, parse
 from mvt_deploy.bundle import DEFAULT
 from mvt_deploy.cli.options import ensure_model, say
 from mvt_deploy.errors import SourceError, UserError
-from mvt_deploy.evaluation.results import write_whole
 from mvt_deploy.geometry import BGRImage, Box
 from mvt_deploy.tracker import Tracker
 from mvt_deploy.video import demo
@@ -45,7 +45,6 @@ from mvt_deploy.video.pipeline import Sink, Step, run
 from mvt_deploy.video.sinks import ResultsSink, VideoSink
 from mvt_deploy.video.sources import Frame, Source, open_source, quiet_opencv
 
-RESULTS = Path(__file__).parent / "results"
 BACKENDS = ("ort:cpu:fp32=10", "openvino:fp32=8", "openvino:bf16=8", "torch=8")
 LENGTH = 40  # frames of a source
 EVERY = 10  # frames between two samples of an unbroken run
@@ -382,12 +381,9 @@ def main(
         say(f"{parse(text).name}: {minutes} minutes")
         report["backends"].append(in_process(text, model, float(minutes), unbroken))
         report["minutes"] = round(sum(b.get("minutes", 0.0) for b in report["backends"]), 2)
-        write_whole(place, json.dumps(report, indent=1) + "\n")
+        write_json(place, report)
     print(place)
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except UserError as error:
-        raise SystemExit(f"error: {error}") from error
+    script(main)

@@ -5,9 +5,7 @@ python benchmarks/speed.py [--model DIR] [--seconds S] [--results DIR]
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +18,7 @@ import onnx.numpy_helper
 import onnxruntime
 import torch
 import typer
+from reports import RESULTS, machine_name, script, write_json
 from torch.utils.flop_counter import FlopCounterMode
 
 from mvt_deploy.backends.ort import OPENVINO_HINTS
@@ -41,7 +40,6 @@ from mvt_deploy.video.session import Outputs, track_source
 from mvt_deploy.video.sources import open_source
 from mvt_deploy.video.targets import choose_targets
 
-RESULTS = Path(__file__).parent / "results"
 CANDIDATES = (
     "ort:cpu:fp32",
     "ort:cpu:fp32:t1",
@@ -238,12 +236,6 @@ def page(report: Report) -> str:
     return "\n\n".join(lines) + "\n"
 
 
-def machine_name(report: Report) -> str:
-    """Processor and cores, fit for a file's name."""
-    text = f"{report['machine']['cpu']} {report['machine']['cores']} cores"
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
-
-
 def main(
     model: Annotated[Path, typer.Option("--model", help="The bundle.")] = DEFAULT,
     seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="At least so long for each row.")] = 3.0,
@@ -273,14 +265,11 @@ def main(
     report["end_to_end"] = end_to_end(best, model, photograph())
     report["arithmetic"] = arithmetic(model, ours)
     report["not_available"] = refused
-    place = results / f"cpu-{machine_name(report)}"
-    write_whole(place.with_suffix(".json"), json.dumps(report, indent=1) + "\n")
+    place = results / f"cpu-{machine_name(report['machine'])}"
+    write_json(place.with_suffix(".json"), report)
     write_whole(place.with_suffix(".md"), page(report))
     print(place.with_suffix(".json"))
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except UserError as error:
-        raise SystemExit(f"error: {error}") from error
+    script(main)

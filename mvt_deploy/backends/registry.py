@@ -34,7 +34,8 @@ def load(
         backend: ``"ort"`` (ONNX Runtime), ``"openvino"`` (OpenVINO itself), ``"trt"`` (the engines ``mvt-deploy build``
             made) or ``"torch"`` (the reference).
         provider: of the ort backend: ``"cpu"``, ``"openvino"``, ``"cuda"``, or ``"auto"`` for the fastest runtime whose
-            answers agree with the CPU's (what it chose is logged at level INFO and stands in the backend's ``label``).
+            answers agree with the CPU's, int8 graphs that passed their gate included (what it chose is logged at level
+            INFO and stands in the backend's ``label``).
         precision: ``"fp32"`` (the default), ``"fp16"``, ``"bf16"`` (OpenVINO, PyTorch on a GPU) or ``"int8"``; with
             ``provider="auto"`` the default leaves the choice open, with ``"trt"`` it is the best engine built.
         threads: CPU threads; None lets the runtime choose.
@@ -102,21 +103,27 @@ def _torch_cuda(bundle: Bundle, precision: str) -> Backend:
 
 
 def _auto(bundle: Bundle, precision: str | None, threads: int | None) -> Backend:
-    from .auto import fastest
+    from .auto import Candidate, fastest
+
+    def candidate(backend: str, provider: str, p: str) -> Candidate:
+        opens = partial(_open, bundle, backend, provider, p, threads)
+        return Candidate(f"{backend} {provider} {p}", opens, gated=p == "int8" and _passed(bundle, backend))
 
     precisions = [precision] if precision else ["fp32", "bf16"]
     names = [("ort", "openvino"), ("openvino", "cpu"), ("ort", "cuda")]
-    candidates = [
-        (f"{backend} {provider} {p}", partial(_open, bundle, backend, provider, p, threads))
-        for backend, provider in names
-        for p in precisions
-        if not (provider == "cuda" and p == "bf16")
-    ]
-    if precision not in (None, "fp32", "bf16"):
-        candidates.append((f"ort cpu {precision}", partial(_open, bundle, "ort", "cpu", precision, threads)))
+    candidates = [candidate(b, v, p) for b, v in names for p in precisions if not (v == "cuda" and p == "bf16")]
+    if precision is None:
+        candidates += [candidate(b, "cpu", "int8") for b in ("ort", "openvino") if _passed(bundle, b)]
+    elif precision not in ("fp32", "bf16"):
+        candidates.append(candidate("ort", "cpu", precision))
     best, trials = fastest(partial(_open, bundle, "ort", "cpu", "fp32", threads), candidates)
     for trial in trials:
         log.debug("auto: %s: %s", trial.label, trial.refused or f"{trial.milliseconds:.1f} ms")
     ran = ", ".join(f"{t.label} {t.milliseconds:.1f} ms" for t in trials if not t.refused)
     log.info("auto chose %s (%s)", best.label, ran)
     return best
+
+
+def _passed(bundle: Bundle, target: str) -> bool:
+    """Whether the bundle has int8 graphs for a target, and their gate passed."""
+    return any(g.passed and g.precision == "int8" and g.target == target for g in bundle.manifest.gates)

@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 
 from mvt_deploy import load
-from mvt_deploy.backends.auto import fastest
+from mvt_deploy.backends.auto import Candidate, fastest
 from mvt_deploy.backends.base import Backend, SearchResult, TrackerSpec
 from mvt_deploy.backends.checks import check_result
 from mvt_deploy.backends.ort import OrtBackend
@@ -92,16 +92,17 @@ def test_auto_passes_over_what_is_wrong_or_not_here() -> None:
     class Fixed:
         name, spec = "fixed", TrackerSpec()
 
-        def __init__(self, label: str, box: float, seconds: float) -> None:
-            self.label, self.box, self.seconds, self.closed = label, box, seconds, False
+        def __init__(self, label: str, box: float, seconds: float, ties: int = 0) -> None:
+            self.label, self.box, self.seconds, self.ties, self.closed = label, box, seconds, ties, False
 
         def template(self, crops: np.ndarray) -> None:
             pass
 
         def search(self, crops: np.ndarray, features: None, score_map: bool = False) -> SearchResult:
             time.sleep(self.seconds)
-            n = len(crops)
-            return SearchResult(np.full((n, 4), self.box, np.float32), np.full(n, 0.5, np.float32))
+            boxes = np.full((len(crops), 4), self.box, np.float32)
+            boxes[: self.ties] = 0.9  # near ties that went the other way
+            return SearchResult(boxes, np.full(len(crops), 0.5, np.float32))
 
         def close(self) -> None:
             self.closed = True
@@ -110,11 +111,18 @@ def test_auto_passes_over_what_is_wrong_or_not_here() -> None:
         raise BackendError("not here")
 
     slow, quick, wrong = Fixed("slow", 0.5, 0.01), Fixed("quick", 0.51, 0.001), Fixed("wrong", 0.6, 0.0)
-    best, trials = fastest(lambda: slow, [("quick", lambda: quick), ("wrong", lambda: wrong), ("absent", absent)])
+    tie, gated, off = Fixed("tie", 0.5, 0.0, 1), Fixed("gated", 0.51, 0.0, 1), Fixed("off", 0.6, 0.0)
+    candidates = [Candidate(b.label, lambda b=b: b) for b in (quick, wrong, tie)] + [Candidate("absent", absent)]
+    best, trials = fastest(lambda: slow, candidates)
     assert best is quick
     assert [t.label for t in trials[:2]] == ["quick", "slow"]
-    assert {t.label: bool(t.refused) for t in trials} == {"quick": False, "slow": False, "wrong": True, "absent": True}
+    refused = {"quick": False, "slow": False, "wrong": True, "tie": True, "absent": True}
+    assert {t.label: bool(t.refused) for t in trials} == refused
     assert (slow.closed, quick.closed, wrong.closed) == (True, False, True)
+    judged = [Candidate(b.label, lambda b=b: b, gated=True) for b in (gated, off)]
+    best, trials = fastest(lambda: slow, judged)
+    assert best is gated  # its gate passed: one near tie does not exclude it
+    assert {t.label: bool(t.refused) for t in trials} == {"gated": False, "slow": False, "off": True}
 
 
 def test_openvino_plugin_runs_or_says_why_not(bundle: Path, pairs: Pairs, reference: SearchResult) -> None:

@@ -1,0 +1,36 @@
+"""What the scripts of this folder share: how they run, where their reports go, and how those are written."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from mvt_deploy.cli.options import say
+from mvt_deploy.errors import UserError
+from mvt_deploy.evaluation.results import write_whole
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def script(main: Callable[..., None]) -> None:
+    """Run a script's command line; a user's mistake is one line and exit code 2."""
+    try:
+        typer.run(main)
+    except UserError as error:
+        say(f"error: {error}")
+        raise SystemExit(2) from error
+
+
+def write_json(path: Path, report: Any) -> None:
+    """Write a report so that it is there entirely or not at all."""
+    write_whole(path, json.dumps(report, indent=1) + "\n")
+
+
+def machine_name(machine: dict[str, Any]) -> str:
+    """Processor and cores of a ``describe()``, fit for a file's name."""
+    return re.sub(r"[^a-z0-9]+", "-", f"{machine['cpu']} {machine['cores']} cores".lower()).strip("-")
