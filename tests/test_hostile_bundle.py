@@ -41,6 +41,13 @@ def test_a_harmless_one_runs(tmp_path: Path, backend: str) -> None:
     assert np.allclose(found.score, 150)
 
 
+def test_a_graph_the_runtime_refuses_is_one_sentence(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = tiny_bundle(tmp_path / "b", lambda models: setattr(models["search"].graph.node[0], "op_type", "Nothing"))
+    with pytest.raises(BackendError, match=r"cannot load .*search\.onnx"):
+        load(folder)
+    assert capfd.readouterr().out == ""  # stdout is for results
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -113,7 +113,9 @@ def _session(
         providers = []
     configure(options)
     try:
-        return onnxruntime.InferenceSession(str(path), options, **({"providers": providers} if providers else {}))
+        return onnxruntime.InferenceSession(  # without its fallback, which prints and changes the provider unasked
+            str(path), options, **({"providers": providers} if providers else {}), enable_fallback=0
+        )
     except Exception as error:  # the runtime's own exceptions share no public base class
         raise BackendError(f"ONNX Runtime {onnxruntime.__version__} cannot load {path}: {error}") from error
 
