@@ -7,12 +7,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mvt_deploy import geometry
 from mvt_deploy.errors import BoxError
-from mvt_deploy.geometry import Box, CropWindow, clip, crop, crop_window, iou, map_back, require_overlap
+from mvt_deploy.geometry import (
+    LARGEST_SIDE,
+    Box,
+    CropWindow,
+    clip,
+    crop,
+    crop_window,
+    format_box,
+    iou,
+    map_back,
+    require_overlap,
+)
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +54,17 @@ def test_window_by_hand() -> None:
     assert crop_window(Box(10, 10, 20, 45), 4.0) == CropWindow(-40, -28, 120)
 
 
+def test_the_smallest_and_the_largest_window() -> None:
+    assert crop_window(Box(5, 5, 0.1, 0.1), 4.0).side == 1
+    assert crop_window(Box(0, 0, LARGEST_SIDE / 4, LARGEST_SIDE / 4), 4.0).side == LARGEST_SIDE
+
+
 def test_crop_outside_the_frame_is_black() -> None:
     frame = np.full((40, 60, 3), 200, np.uint8)
     assert not crop(frame, CropWindow(500, 500, 50), 64).any()
     assert not crop(frame, CropWindow(-80, 0, 50), 64).any()
+    assert not crop(frame, CropWindow(10**9, 0, 50), 64).any()  # and costs no memory
+    assert not crop(frame, CropWindow(0, 10**9, 50), 64).any()
 
 
 def test_crop_pads_its_far_edge_one_pixel_early() -> None:
@@ -57,6 +75,13 @@ def test_crop_pads_its_far_edge_one_pixel_early() -> None:
     assert not whole[:, 9].any()
 
 
+@pytest.mark.parametrize(("x", "y"), [(-5, 10), (10, -5), (40, 10), (10, 30)])
+def test_a_crop_that_leaves_the_frame_on_one_side_is_padded_there(x: int, y: int) -> None:
+    frame = np.random.default_rng(2).integers(1, 256, (40, 50, 3), np.uint8)
+    seen = np.pad(frame[:-1, :-1], ((20, 20), (20, 20), (0, 0)))  # the frame without its far edge
+    assert np.array_equal(crop(frame, CropWindow(x, y, 16), 16), seen[y + 20 : y + 36, x + 20 : x + 36])
+
+
 def test_crop_writes_where_it_is_told() -> None:
     frame = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
     out = np.empty((2, 32, 32, 3), np.uint8)
@@ -64,16 +89,42 @@ def test_crop_writes_where_it_is_told() -> None:
     assert np.array_equal(out[1], crop(frame, CropWindow(5, -3, 60), 32))
 
 
-@pytest.mark.parametrize("values", ["abc", [1, 2, 3], [1, 2, 3, float("nan")], [0, 0, 0, 5], [0, 0, 5, -1], [None] * 4])
-def test_what_is_no_box(values: object) -> None:
-    with pytest.raises(BoxError):
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ("abc", "four numbers x,y,w,h in pixels, not 'abc'"),
+        ([None] * 4, "four numbers"),
+        ([1, 2, 3], r"four finite numbers x,y,w,h in pixels, not \[1.0, 2.0, 3.0\]"),
+        ([1, 2, 3, float("nan")], "four finite numbers"),
+        ([0, 0, 0, 5], "the box 0,0,0,5 has no size"),
+        ([0, 0, 5, 0], "the box 0,0,5,0 has no size"),
+        ([0, 0, 5, -1], "has no size"),
+    ],
+)
+def test_what_is_no_box(values: object, message: str) -> None:
+    with pytest.raises(BoxError, match=message):
         Box.of(values)  # type: ignore[arg-type]
+
+
+def test_boxes_are_written_with_up_to_three_decimals() -> None:
+    assert format_box(Box(100, 0.5, 30.125, 20.33333)) == "100,0.5,30.125,20.333"
 
 
 @pytest.mark.parametrize("box", [Box(100, 0, 5, 5), Box(-5, 0, 5, 5), Box(0, 80, 5, 5), Box(0, -9, 5, 9)])
 def test_boxes_outside_the_frame(box: Box) -> None:
     with pytest.raises(BoxError, match="outside the 100x80 frame"):
         require_overlap(box, 100, 80)
+
+
+@pytest.mark.parametrize("box", [Box(-4.5, -4.5, 5, 5), Box(50, 40, 60, 50), Box(99.5, 79.5, 5, 5)])
+def test_boxes_partly_inside_the_frame(box: Box) -> None:
+    assert require_overlap(box, 100, 80) is box
+
+
+@pytest.mark.parametrize("size", [(0, 5), (5, 0), (-1, 5), (-1, -1), (float("nan"), 5), (float("inf"), 5)])
+def test_boxes_without_a_size_have_no_window(size: tuple[float, float]) -> None:
+    with pytest.raises(BoxError, match="finite numbers and a positive size"):
+        crop_window(Box(0, 0, *size), 4.0)
 
 
 @pytest.mark.parametrize("side", [1e-200, 1e200, 1e9])
@@ -89,6 +140,8 @@ def test_a_box_far_larger_than_the_frame_costs_no_memory() -> None:
     assert crop(frame, window, 64).shape == (64, 64, 3)
 
 
+@example(20, 30, 10, 100, 100)  # inside the frame: the window's own edge is repeated, not what lies beyond it
+@example(0, 0, 99, 100, 100)
 @given(st.integers(-300, 200), st.integers(-300, 200), st.integers(1, 700), st.integers(1, 120), st.integers(1, 120))
 def test_sampling_a_window_is_scaling_it(x: int, y: int, side: int, width: int, height: int) -> None:
     frame = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
@@ -123,7 +176,22 @@ def test_frames_need_not_be_contiguous(view: Callable[[np.ndarray], np.ndarray])
 def test_iou_by_hand() -> None:
     assert iou([0, 0, 2, 2], [1, 1, 2, 2]) == pytest.approx(1 / 7)
     assert iou([[0, 0, 2, 2], [5, 5, 1, 1]], [0, 0, 2, 2]).tolist() == [1.0, 0.0]
-    assert iou([0, 0, 0, 0], [0, 0, 0, 0]) == 0
+    assert iou([0, 0, 0.5, 0.5], [0, 0, 0.5, 0.5]) == 1
+    with np.errstate(all="raise"):
+        assert iou([0, 0, 0, 0], [0, 0, 0, 0]) == 0
+
+
+def test_iou_is_taken_in_double_precision() -> None:
+    single = np.array([[0.1, 0.2, 0.3, 0.4], [0.15, 0.25, 0.31, 0.37]], np.float32)
+    double = single.astype(np.float64)
+    assert iou(single[0], single[1]) == iou(double[0], double[1])
+    assert iou(single[0], double[1]) == iou(double[0], single[1]) == iou(double[0], double[1])
+
+
+def test_clip_by_hand() -> None:
+    assert clip(Box(0.5, 0.25, 20, 30), 100, 80) == Box(0.5, 0.25, 20, 30)
+    assert clip(Box(-5, -6, 20, 30), 100, 80) == Box(0, 0, 15, 24)
+    assert clip(Box(95, 78, 20, 30), 100, 80) == Box(90, 70, 10, 10)
 
 
 numbers = st.floats(-1e5, 1e5)

@@ -57,6 +57,8 @@ def test_a_graph_the_runtime_refuses_is_one_sentence(tmp_path: Path, capfd: pyte
         (lambda m: m["tracker"].update(search_factor=float("nan")), "search_factor is no finite number"),
         (lambda m: m["tracker"].update(search_factor=10**400), "search_factor is no finite number"),
         (lambda m: m["tracker"].update(search_factor=1e9), "factors 2 and 1e.09"),
+        (lambda m: m["tracker"].update(template_factor=100.5), "factors 100.5 and 4"),
+        (lambda m: m["tracker"].update(search_factor=100.5), "factors 2 and 100.5"),
         (lambda m: m["tracker"].update(colour="RGB"), "colour RGB"),
         (lambda m: m["checkpoint"].update(file="c.pth"), "no .safetensors file"),
         (lambda m: m["graphs"][1].update(file="search.xml"), "no .onnx file"),
@@ -65,7 +67,10 @@ def test_a_graph_the_runtime_refuses_is_one_sentence(tmp_path: Path, capfd: pyte
         (lambda m: m["graphs"][1].update(file="a\0.onnx"), "cannot be printed"),
         (lambda m: m["graphs"][1].update(file="\ud800.onnx"), "cannot be printed"),
         (lambda m: m["graphs"][0]["inputs"][0].update(shape=["n", 64, 64, 3]), "takes no crops"),
+        (lambda m: m["graphs"][1]["inputs"][0].update(shape=["n", 64, 64, 3]), "takes no crops"),
         (lambda m: m["graphs"][1]["outputs"].pop(), "no box, score"),
+        # four faults, of which three are named
+        (lambda m: m["tracker"].update(template_size=9, search_size=9), r"\([^;]*; [^;]*; [^;]*\): do not use"),
     ],
 )
 def test_manifests_nothing_can_be_made_of(tmp_path: Path, change: Callable[[Any], object], message: str) -> None:
@@ -73,6 +78,31 @@ def test_manifests_nothing_can_be_made_of(tmp_path: Path, change: Callable[[Any]
     edit(folder, change)
     with pytest.raises(BundleError, match=message):
         open_bundle(folder)
+
+
+@pytest.mark.parametrize(
+    "tracker",
+    [
+        {"stride": 1},
+        {"stride": 128},
+        {"search_size": 4096},
+        {"template_factor": 1, "search_factor": 1},
+        {"template_factor": 100, "search_factor": 100},
+    ],
+)
+def test_manifests_at_their_bounds(tmp_path: Path, tracker: dict[str, int]) -> None:
+    folder = tiny_bundle(tmp_path / "b")
+
+    def change(manifest: Any) -> None:
+        spec = manifest["tracker"]
+        spec.update(tracker)
+        size, grid = spec["search_size"], spec["search_size"] // spec["stride"]
+        manifest["graphs"][1]["inputs"][0]["shape"] = ["n", size, size, 3]
+        manifest["graphs"][1]["outputs"][2]["shape"] = ["n", grid, grid]
+        manifest["graphs"][1]["file"] = "X.onnx"  # any plain name
+
+    edit(folder, change)
+    assert open_bundle(folder).manifest.tracker.search_factor >= 1
 
 
 @pytest.mark.parametrize("file", ["search.onnx", "manifest.json", "checkpoint.safetensors"])

@@ -23,6 +23,8 @@ from mvt_deploy.evaluation.metrics import (
     got10k_overlaps,
     ope_errors,
     score,
+    success_curve,
+    unscored,
 )
 from mvt_deploy.evaluation.report import scores_of
 from mvt_deploy.evaluation.results import Result, RunFolder, table
@@ -230,6 +232,59 @@ def test_pooled_figures_weigh_frames_and_the_others_sequences() -> None:
     assert ours["precision_20"] == pytest.approx(0.75)
     assert ours["fps_mean"] == pytest.approx((11 * 10 + 2 * 2.5) / 13)
     assert ours["fps_total"] == pytest.approx(13 / 1.9)
+
+
+def test_thresholds_are_exceeded_not_met() -> None:
+    truth = np.tile([10.0, 10, 10, 10], (3, 1))
+    found = truth.copy()
+    found[1, 3], found[2, 3] = 5, 7.5  # IoU of exactly 0.5 and 0.75
+    ours = figures([score(made_up(truth), found, np.ones(3), Rule())])
+    assert (ours["sr_50"], ours["sr_75"]) == (0.5, 0.0)
+
+
+def test_boxes_below_a_pixel_keep_their_size() -> None:
+    boxes = np.tile([10.0, 10, 1, 1], (2, 1))
+    assert got10k_overlaps(boxes * [1, 1, 0.5, 0.5], boxes, (WIDTH, HEIGHT)).tolist() == [0.25]
+
+
+def test_overlaps_are_kept_by_frame() -> None:
+    truth = np.tile([10.0, 10, 10, 10], (4, 1))
+    truth[2] = np.nan
+    ours = score(made_up(truth), np.tile([10.0, 10, 10, 5], (4, 1)), np.ones(4), Rule())
+    assert ours.frames == 2
+    assert ours.overlaps.dtype == np.float64
+    assert np.array_equal(ours.overlaps, [0.5, 0.5, np.nan, 0.5], equal_nan=True)
+
+
+def test_a_target_at_the_edge_is_undefined_only_for_the_matlab_toolkits() -> None:
+    truth = np.tile([0.0, 10, 10, 10], (3, 1))
+    assert ope_errors(truth, truth, Rule()).overlap.tolist() == [1, 1, 1]
+    assert ope_errors(truth, truth, Rule(undefined_hits=True)).overlap.max() < 0
+
+
+def test_a_sequence_that_says_nothing_changes_no_figure() -> None:
+    truth = np.tile([10.0, 10, 10, 10], (3, 1))
+    lost, first_only = np.full((3, 4), np.nan), truth.copy()
+    first_only[1:] = np.nan
+    scored = score(made_up(truth), truth, np.ones(3), Rule())
+    silent = [score(made_up(lost), truth, np.zeros(3), Rule()), unscored(made_up(lost), np.zeros(3))]
+    alone = figures([scored])
+    assert figures([scored, *silent]) == alone
+    assert all(np.isnan(v) for v in figures(silent).values())
+    ours = figures([scored, score(made_up(first_only), truth, np.zeros(3), Rule())])
+    assert (ours["ao"], ours["ao_by_sequence"], ours["success_auc"]) == (1, 1, alone["success_auc"])
+    assert np.isnan(figures([score(made_up(first_only), truth, np.zeros(3), Rule())])["ao_by_sequence"])
+
+
+def test_a_single_frame_is_a_whole_share() -> None:
+    errors = ope_errors(np.array([[1.0, 1, 5, 5]]), np.array([[1.0, 1, 5, 5]]), Rule())
+    assert success_curve(errors)[0] == 1.0
+
+
+def test_normalised_errors_of_boxes_without_a_side_warn_nobody() -> None:
+    truth = np.array([[10.0, 10, 0, 0], [10, 10, 0, 5]])
+    with np.errstate(all="raise"):
+        assert not np.isfinite(centre_errors(np.array([[12.0, 10, 0, 0], [10, 10, 0, 5]]), truth, True)).any()
 
 
 def test_attributes_group_sequences() -> None:
