@@ -10,7 +10,7 @@ TEST_EXTRAS = export,openvino,eval,ray,toolkits,metrics,dev
 # The newest PyTorch is kept in the check of the oldest versions: older ones bring several GB of CUDA libraries.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test test-fast test-lowest lint format wheel sbom audit clean
+.PHONY: demo test test-fast test-lowest coverage mutation lint format wheel sbom audit clean
 
 demo: $(VENV)/.export  ## export the default checkpoint, render a clip, track it, print the AO
 	$(BIN)/mvt-deploy export --fp16
@@ -27,6 +27,13 @@ test-lowest: $(VENV)-lowest/.lowest  ## the oldest versions pyproject.toml allow
 	$(LOWEST_RUN) export -o $(VENV)-lowest/try/mvt
 	$(LOWEST_RUN) demo --model $(VENV)-lowest/try/mvt -o $(VENV)-lowest/try
 	$(VENV)-lowest/bin/python -m pytest -q -m "not slow" $(LOWEST_TESTS)
+
+coverage: $(VENV)/.quality  ## every test, and the share of the package's lines that they ran; fails below 90 %
+	$(BIN)/python -m pytest --cov=mvt_deploy --cov-report=term:skip-covered --cov-report=json:.coverage.json
+
+mutation: $(VENV)/.quality  ## break single lines of what [tool.mutmut] names, and count the tests that notice (an hour)
+	$(BIN)/mutmut run
+	$(BIN)/mutmut results
 
 wheel: $(VENV)/.release  ## build the wheel twice, in folders of their own, and compare the bytes
 	SOURCE_DATE_EPOCH=$(EPOCH) $(BIN)/python -m build --wheel --outdir dist/a .
@@ -56,7 +63,7 @@ format: $(VENV)/.test  ## bring the code into the house style
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(VENV)-lowest $(VENV)-edge build dist demo models/mvt .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-edge build dist demo mutants models/mvt .pytest_cache .mypy_cache .ruff_cache
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -67,6 +74,10 @@ $(VENV)/.export: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/.test: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(TEST_EXTRAS)]'
+	touch $@
+
+$(VENV)/.quality: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet -c constraints.txt pytest-cov mutmut
 	touch $@
 
 $(VENV)/.release: $(VENV)/bin/python
