@@ -70,7 +70,10 @@ def test_a_graph_the_runtime_refuses_is_one_sentence(tmp_path: Path, capfd: pyte
         (lambda m: m["graphs"][1]["inputs"][0].update(shape=["n", 64, 64, 3]), "takes no crops"),
         (lambda m: m["graphs"][1]["outputs"].pop(), "no box, score"),
         # four faults, of which three are named
-        (lambda m: m["tracker"].update(template_size=9, search_size=9), r"\(tracker[^;]*; tracker[^;]*; graph[^;]*\): do not"),
+        (
+            lambda m: m["tracker"].update(template_size=9, search_size=9),
+            r"\(tracker[^;]*; tracker[^;]*; graph[^;]*\): do not",
+        ),
     ],
 )
 def test_manifests_nothing_can_be_made_of(tmp_path: Path, change: Callable[[Any], object], message: str) -> None:
