@@ -21,8 +21,9 @@ from .published import Published
 from .startup import candidate_start, published_start
 
 STAGES = ("crop", "network", "decode", "total")
-RUN = 5  # frames a candidate measures before it is the next one's turn
+RUN = 10  # frames a candidate measures before it is the next one's turn
 _PAUSE = 0.004  # seconds between turns: threads of the last runtime stop spinning
+_SETTLE = 0.1  # seconds of a turn not counted: caches are cold, threads just woken may share a core for a while
 _WARM_SECONDS = 2.0  # at most
 
 
@@ -147,8 +148,7 @@ def measure(
     spent = [0.0] * len(rows)
     while True:
         for i, row in enumerate(rows):
-            time.sleep(_PAUSE)
-            _frame(row, clip)  # the first after a pause finds cold caches: not counted
+            _settle(row, clip)
             round_ = [_frame(row, clip) for _ in range(RUN)]
             row.rounds.append(round_)
             spent[i] += sum(frame["total"] for frame in round_)
@@ -156,6 +156,15 @@ def measure(
         tick(min(1.0, done))
         if done >= 1:
             return
+
+
+def _settle(row: Row, clip: Clip) -> None:
+    """After a turn of another row: not counted."""
+    time.sleep(_PAUSE)
+    began = time.perf_counter()
+    _frame(row, clip)
+    while time.perf_counter() - began < _SETTLE:
+        _frame(row, clip)
 
 
 def _warm_up(row: Row, clip: Clip) -> None:
