@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -50,8 +51,8 @@ class LostPolicy:
     def __post_init__(self) -> None:
         if not (0 <= self.threshold <= 1 and 0 <= self.found <= 1):
             raise UserError("the lost policy's thresholds lie between 0 and 1.")
-        if self.patience < 1 or self.growth < 1 or self.widest < 1:
-            raise UserError("the lost policy's patience, growth and widest search are at least 1.")
+        if not all(1 <= value < math.inf for value in (self.patience, self.growth, self.widest)):
+            raise UserError("the lost policy's patience, growth and widest search are finite and at least 1.")
 
 
 @dataclass(slots=True)
@@ -59,7 +60,8 @@ class _Target:
     box: Box  # where the next window is centred
     good: Box  # the last box with a score that was not low
     low: int = 0  # frames in a row with a low score
-    lost: int = 0  # frames since the target was declared lost
+    lost: bool = False
+    widening: float = 1.0  # of the search window's side, more while lost
     side: float = 0.0  # of the last search window, in pixels
 
 
@@ -138,7 +140,7 @@ class Tracker:
             raise UserError("the tracker has no target yet: call init(frame, box) first.")
         spec = self.model.spec
         for target, out in zip(self._targets, self._crops, strict=True):
-            window = crop_window(target.box, spec.search_factor * self._widening(target))
+            window = crop_window(target.box, spec.search_factor * target.widening)
             target.side = float(window.side)
             crop(frame, window, spec.search_size, out)
         return self._crops
@@ -154,9 +156,6 @@ class Tracker:
             for target, box, score in zip(self._targets, result.box, result.score, strict=True)
         ]
 
-    def _widening(self, target: _Target) -> float:
-        return min(self.lost.widest, self.lost.growth**target.lost) if self.lost and target.lost else 1.0
-
     def _move(self, target: _Target, found: Box, score: float, width: int, height: int) -> Track:
         box = clip(found, width, height)
         policy = self.lost
@@ -166,11 +165,12 @@ class Tracker:
         if score < (policy.found if target.lost else policy.threshold):
             target.low += 1
             if target.low >= policy.patience:
-                target.lost += 1
+                target.lost = True
+                target.widening = min(policy.widest, target.widening * policy.growth)
                 target.box = clip(target.good, width, height)
                 return Track(target.box, score, "lost")
         else:
-            target.low = target.lost = 0
+            target.low, target.lost, target.widening = 0, False, 1.0
             target.good = box
         target.box = box
         return Track(box, score)

@@ -69,6 +69,20 @@ def test_lost_holds_the_last_good_box_and_widens_the_search() -> None:
     assert track.box.as_tuple() == pytest.approx((80, 80, 80, 80))  # a quarter of the wider window
 
 
+def test_lost_for_hours_and_found_again() -> None:
+    frames = 100_000  # an hour at 28 fps: a factor for every frame would have left what a float holds
+    low = (*STAY, 0.1)
+    tracker = Tracker(Scripted([low] * frames + [(*STAY, 0.9)] * 2))
+    tracker.init(FRAME, (100, 100, 40, 40))
+    for _ in range(frames):
+        track = tracker.place(tracker.locate(np.zeros((1, 256, 256, 3), np.uint8)), 600, 400)[0]
+    assert track.state == "lost"
+    assert tracker.update(FRAME).state == "tracking"
+    assert tracker._targets[0].side == 240  # 1.5 times the normal side
+    tracker.update(FRAME)
+    assert tracker._targets[0].side == pytest.approx(240)  # normal for a box found at a quarter of 240 pixels
+
+
 def test_one_low_frame_is_not_lost() -> None:
     tracker = Tracker(Scripted([(*STAY, 0.1), (*STAY, 0.5)] * 10))
     tracker.init(FRAME, (100, 100, 40, 40))
@@ -103,7 +117,18 @@ def test_update_before_init() -> None:
         Tracker(Scripted([])).update(FRAME)
 
 
-@pytest.mark.parametrize("wrong", [{"threshold": 2}, {"patience": 0}, {"growth": 0.5}, {"found": -1}, {"widest": 0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"threshold": 2},
+        {"patience": 0},
+        {"growth": 0.5},
+        {"found": -1},
+        {"widest": 0},
+        {"widest": np.inf},
+        {"growth": np.nan},
+    ],
+)
 def test_bad_policies(wrong: dict[str, float]) -> None:
     with pytest.raises(UserError):
         LostPolicy(**wrong)  # type: ignore[arg-type]
