@@ -34,8 +34,10 @@ RUNS = (  # the first one is what the others are compared with
     ("torch", "cpu", "fp32", True),
     ("ort", "cpu", "fp32", True),
     ("ort", "cpu", "fp16", True),
+    ("ort", "cpu", "int8", True),
     ("openvino", "cpu", "fp32", True),
     ("openvino", "cpu", "bf16", True),
+    ("openvino", "cpu", "int8", True),
     ("ort", "openvino", "fp32", True),
     ("ort", "openvino", "bf16", True),
     ("torch", "cpu", "fp32", False),
@@ -141,7 +143,7 @@ def first_sentence(report: Report) -> str:
 
 def main(
     clips: Annotated[Path, typer.Argument(help="A folder of clips, or a benchmark with public ground truth.")],
-    model: Annotated[Path, typer.Option("--model", help="The bundle, with fp16 graphs.")] = DEFAULT,
+    model: Annotated[Path, typer.Option("--model", help="The bundle, with fp16 and int8 graphs.")] = DEFAULT,
     runs: Annotated[Path, typer.Option("--runs", help="Where results go; finished ones are used again.")] = Path(
         "runs/accuracy"
     ),
