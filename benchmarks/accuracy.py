@@ -117,7 +117,7 @@ def page(dataset: Dataset, bundle: Path, reports: dict[str, Report], refused: di
     parts = [
         "# Accuracy",
         f"Made by `benchmarks/accuracy.py` with mvt-deploy {__version__}, NumPy {numpy.__version__}, Python "
-        f"{platform.python_version()} on {platform.machine()}. Checkpoint `{checkpoint.source}` (sha256 "
+        f"{platform.python_version()} on {platform.machine()}. Checkpoint `{checkpoint.source}` (in its bundle sha256 "
         f"`{checkpoint.sha256[:16]}…`, {checkpoint.parameters:,} parameters) on {len(dataset.sequences)} clips, "
         f"{frames} frames, that it was never trained on; one pass from the first frame, as published, no lost policy.",
         "## All clips",
