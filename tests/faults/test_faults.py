@@ -395,6 +395,7 @@ def test_signals_before_tracking_end_with_the_same_codes(bundle: Path, tmp_path:
     for i in range(3):
         cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((120, 160, 3), 90, np.uint8))
     command = [*COMMAND, "track", ".", "--model", str(bundle), "--init-box", "60,40,30,30", "--results", "out/r.txt"]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs and their children ignore it
     for _ in range(3):
         with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
             assert process.stderr is not None
