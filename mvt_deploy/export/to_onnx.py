@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,7 @@ def to_onnx(graph: Graph, inputs: tuple[Tensor, ...], path: Path) -> onnx.ModelP
     if not same:
         raise ParityError(f"the simplified {graph.role} graph differs from the exported one: nothing was written.")
     _name_batch(model)
+    _name_layers(model)
     del model.metadata_props[:]
     model.producer_name, model.producer_version, model.doc_string = "mvt-deploy", "", ""
     for node in model.graph.node:  # the exporter's notes: source lines and paths of the exporting machine
@@ -96,6 +98,19 @@ def tensors(values: Any) -> list[TensorInfo]:
 def _name_batch(model: onnx.ModelProto) -> None:
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = BATCH
+
+
+def _name_layers(model: onnx.ModelProto) -> None:
+    """A convolution or product is called as its module: what `sensitivity`, profiles and engine plans then show."""
+    modules = {
+        t.name: t.name.rpartition(".")[0] for t in model.graph.initializer if t.name.endswith((".weight", ".bias"))
+    }
+    uses: Counter[str] = Counter()
+    for node in model.graph.node:
+        module = next((modules[name] for name in node.input[1:] if name in modules), None)
+        if module and node.op_type in ("Conv", "Gemm"):
+            uses[module] += 1
+            node.name = module if uses[module] == 1 else f"{module}:{uses[module]}"
 
 
 @contextlib.contextmanager

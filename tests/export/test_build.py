@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -58,6 +59,15 @@ def test_fp32_graphs_are_exact_and_fp16_graphs_close(bundle: Path) -> None:
     assert parity["search.ort.onnx"].max_abs < 1e-5
     assert parity["search.fp16.onnx"].max_abs < 2e-3  # weights folded in fp32, then rounded once
     assert parity["search.fp16.onnx"].box_px < 0.3
+
+
+@pytest.mark.parametrize("file", ["search.onnx", "search.ort.onnx", "search.fp16.onnx", "search.int8.ort.onnx"])
+def test_layers_are_called_as_their_modules(bundle: Path, file: str) -> None:
+    nodes = onnx.load(bundle / file).graph.node
+    layers = [node.name for node in nodes if node.op_type in ("Conv", "Gemm")]
+    assert {"stem.0.block.conv", "block_4.local.block.conv", "locate.box_head.conv5_ctr"} <= set(layers)
+    assert not [name for name in layers if "." not in name]
+    assert len({node.name for node in nodes}) == len(nodes)
 
 
 def test_no_trace_of_the_exporting_machine(bundle: Path) -> None:
