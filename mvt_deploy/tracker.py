@@ -22,7 +22,7 @@ class Track:
     """One target in one frame.
 
     ``box`` in pixels of the frame, clipped to it; ``score`` in 0..1 (about 0.4 and more where the target is followed
-    well); ``state`` is ``"lost"`` while the box is only the last good one.
+    well); ``state`` is ``"lost"`` while the box is only where the target was last.
     """
 
     box: Box
@@ -36,10 +36,13 @@ class LostPolicy:
 
     Args:
         threshold: a score below it is low (0..1).
-        patience: after this many low frames in a row the target is lost, and its last good box is held.
+        patience: after this many low frames in a row the target is lost, and its place is held: the centre of its
+            last box that was not low, with the size of about ``memory`` such frames.
         found: a lost target is found again at this score (0..1).
         growth: the search window's side grows by this factor with every lost frame ...
-        widest: ... up to this multiple of its normal side.
+        widest: ... up to this multiple of the held box's.
+        memory: frames over which the held box's size is averaged (geometric mean, exponentially weighted). What goes
+            behind something shrinks first: with its last size, the search would be too narrow to see it return.
     """
 
     threshold: float = 0.2
@@ -47,18 +50,19 @@ class LostPolicy:
     found: float = 0.3
     growth: float = 1.05
     widest: float = 1.5
+    memory: float = 30.0
 
     def __post_init__(self) -> None:
         if not (0 <= self.threshold <= 1 and 0 <= self.found <= 1):
             raise UserError("the lost policy's thresholds lie between 0 and 1.")
-        if not all(1 <= value < math.inf for value in (self.patience, self.growth, self.widest)):
-            raise UserError("the lost policy's patience, growth and widest search are finite and at least 1.")
+        if not all(1 <= value < math.inf for value in (self.patience, self.growth, self.widest, self.memory)):
+            raise UserError("the lost policy's patience, growth, widest search and memory are finite and at least 1.")
 
 
 @dataclass(slots=True)
 class _Target:
     box: Box  # where the next window is centred
-    good: Box  # the last box with a score that was not low
+    held: Box  # its place once it is lost
     low: int = 0  # frames in a row with a low score
     lost: bool = False
     widening: float = 1.0  # of the search window's side, more while lost
@@ -167,13 +171,20 @@ class Tracker:
             if target.low >= policy.patience:
                 target.lost = True
                 target.widening = min(policy.widest, target.widening * policy.growth)
-                target.box = clip(target.good, width, height)
+                target.box = clip(target.held, width, height)
                 return Track(target.box, score, "lost")
         else:
             target.low, target.lost, target.widening = 0, False, 1.0
-            target.good = box
+            target.held = _hold(target.held, box, 1 / policy.memory)
         target.box = box
         return Track(box, score)
+
+
+def _hold(held: Box, box: Box, share: float) -> Box:
+    """A box at ``box``'s centre; its size is ``held``'s, moved towards ``box``'s by a share of their ratio."""
+    w = held.w * (box.w / held.w) ** share
+    h = held.h * (box.h / held.h) ** share
+    return Box(box.x + (box.w - w) / 2, box.y + (box.h - h) / 2, w, h)
 
 
 def _size(frame: BGRImage) -> tuple[int, int]:

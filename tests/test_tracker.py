@@ -13,6 +13,7 @@ from mvt_deploy import LostPolicy, Tracker, load
 from mvt_deploy.backends.base import SearchResult, TrackerSpec
 from mvt_deploy.errors import BoxError, NonFiniteError, SourceError, UserError
 from mvt_deploy.geometry import Box, iou
+from mvt_deploy.video import demo
 
 FRAME = np.zeros((400, 600, 3), np.uint8)
 
@@ -51,7 +52,7 @@ def test_published_behaviour_by_hand() -> None:
 
 
 def test_lost_holds_the_last_good_box_and_widens_the_search() -> None:
-    policy = LostPolicy(threshold=0.2, patience=3, found=0.3, growth=1.5, widest=2.0)
+    policy = LostPolicy(threshold=0.2, patience=3, found=0.3, growth=1.5, widest=2.0, memory=1)
     low = (0.75, 0.5, 0.25, 0.25, 0.1)
     tracker = Tracker(Scripted([(*STAY, 0.5), low, low, low, low, low, (*STAY, 0.25), (*STAY, 0.31)]), lost=policy)
     tracker.init(FRAME, (100, 100, 40, 40))
@@ -67,6 +68,31 @@ def test_lost_holds_the_last_good_box_and_widens_the_search() -> None:
     assert sides[0] == 160
     assert tracker._targets[0].side == 320  # 1.5 ** 4, at most twice the normal side
     assert track.box.as_tuple() == pytest.approx((80, 80, 80, 80))  # a quarter of the wider window
+
+
+def test_what_shrinks_before_it_is_lost_is_held_at_its_usual_size() -> None:
+    half, low = (0.5, 0.5, 0.125, 0.125, 0.5), (0.5, 0.5, 0.1, 0.1, 0.1)
+    tracker = Tracker(Scripted([half, low, low, low]), lost=LostPolicy(patience=2, memory=2, growth=1))
+    tracker.init(FRAME, (100, 100, 40, 40))  # the window is 160 pixels wide
+    assert tracker.update(FRAME).box.as_tuple() == pytest.approx((110, 110, 20, 20))
+    tracker.update(FRAME)
+    track = tracker.update(FRAME)
+    side = 40 * 0.5**0.5  # half way, as ratios go, from 40 to 20
+    assert track.state == "lost"
+    assert track.box.as_tuple() == pytest.approx((120 - side / 2, 120 - side / 2, side, side))
+    tracker.update(FRAME)
+    assert tracker._targets[0].side == 114  # ceil(4 * 28.28)
+
+
+def test_a_target_is_found_again_behind_a_post(bundle: Path) -> None:
+    """With the real network: it shrinks to what can be seen beside the post, and is found at its size behind it."""
+    shown = list(demo.frames())
+    tracker = Tracker(load(bundle, "ort", threads=1))
+    tracker.init(*shown[0])
+    tracks = [tracker.update_all(image)[0] for image, _ in shown[1:]]
+    overlaps = [iou(t.box.as_tuple(), b.as_tuple()) for t, (_, b) in zip(tracks, shown[1:], strict=True)]
+    assert np.mean(overlaps[-60:]) > 0.7
+    assert {t.state for t in tracks[-60:]} == {"tracking"}
 
 
 def test_lost_for_hours_and_found_again() -> None:
@@ -127,6 +153,7 @@ def test_update_before_init() -> None:
         {"widest": 0},
         {"widest": np.inf},
         {"growth": np.nan},
+        {"memory": 0},
     ],
 )
 def test_bad_policies(wrong: dict[str, float]) -> None:

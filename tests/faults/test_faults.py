@@ -262,7 +262,7 @@ def test_frames_of_another_size_or_one_channel(camera: cameras.Camera) -> None:
 
 @pytest.mark.parametrize("level", [0, 255])
 def test_black_and_white_frames(bundle: Path, level: int) -> None:
-    """With the real network: never NaN, never a box outside, and the last good box is held once the target is lost."""
+    """With the real network: never NaN, never a box outside, and one box is held once the target is lost."""
     from mvt_deploy.video import demo
 
     shown = [image for image, _ in demo.frames(8)]
