@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from contextlib import suppress
 from datetime import datetime, timezone
 
 _ROOT = logging.getLogger("mvt_deploy")
@@ -17,7 +18,8 @@ class _Stderr(logging.Handler):
     """Writes to whatever ``sys.stderr`` is at the time."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr, flush=True)
+        with suppress(OSError, ValueError):  # a full disk, a reader that went away: no reason to end a run
+            print(self.format(record), file=sys.stderr, flush=True)
 
 
 class _Sentences(logging.Formatter):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -45,6 +46,9 @@ app.command("train")(train)
 
 def run() -> None:
     """Entry point of the console script."""
+    for name in ("stdout", "stderr"):  # closed by whoever started the program
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (for as long as the program runs)
     try:
         app()
     except UserError as error:

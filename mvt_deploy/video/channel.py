@@ -30,11 +30,12 @@ class Channel(Generic[T]):
         self._error: BaseException | None = None
         self._changed = threading.Condition()
 
-    def put(self, item: T) -> None:
+    def put(self, item: T, timeout: float | None = None) -> None:
         """Hand an item over, waiting for room.
 
         Raises:
             Finished: the consumer has gone.
+            TimeoutError: there was no room for ``timeout`` seconds; the item was not taken.
         """
         with self._changed:
             while len(self._items) >= self._size and not self._ended:
@@ -42,7 +43,8 @@ class Channel(Generic[T]):
                     self._items.popleft()
                     self.dropped += 1
                 else:
-                    self._changed.wait()
+                    if not self._changed.wait(timeout):
+                        raise TimeoutError
             if self._ended:
                 raise Finished
             self._items.append(item)

@@ -62,7 +62,7 @@ def read(path: Path) -> npt.NDArray[np.float64]:
         SourceError: the file cannot be read, is empty, or a line is not a box.
     """
     try:
-        lines = path.read_text(encoding="utf-8").rstrip().splitlines()
+        lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"the ground truth '{path}' cannot be read ({error}): mend or rename it.") from error
     if not lines:

@@ -11,11 +11,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from types import FrameType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ..errors import SinkError, SourceError, UserError
 from ..geometry import Box
@@ -45,6 +45,15 @@ class Step:
     network_seconds: float
     fps: float
     dropped: int = 0
+
+
+@runtime_checkable
+class Waits(Protocol):
+    """A sink that waits for whoever reads it."""
+
+    def stop(self) -> None:
+        """Wait no longer; called from another thread, and more than once."""
+        ...
 
 
 class Sink(Protocol):
@@ -163,7 +172,12 @@ def run(
         source.stop()
         frames.cancel()
         steps.finish()
-        writer.join()
+        while writer.is_alive():
+            if stop.is_set():
+                for sink in sinks:
+                    if isinstance(sink, Waits):
+                        sink.stop()
+            writer.join(_POLL_SECONDS)
         reader.join(_PATIENCE_SECONDS)
         outcome.dropped = frames.dropped
         outcome.seconds = time.perf_counter() - began
@@ -240,7 +254,7 @@ def _track(
         outcome.lost += any(track.state == "lost" for track in tracks)
         outcome.frames += 1
         step = Step(frame, tuple(tracks), seconds, network, rate.tick(), frames.dropped)
-        steps.put(step)
+        _hand_over(steps, step, stop)
         if keep_going and not keep_going(step):
             return
         frame = _next(frames, stop)
@@ -266,6 +280,14 @@ def _next(frames: Channel[Frame], stop: _Stop) -> Frame | None:
             continue
         except Finished:
             return None
+
+
+def _hand_over(steps: Channel[Step], step: Step, stop: _Stop) -> None:
+    while True:
+        with suppress(TimeoutError):  # an output takes its time, or the program that reads it does
+            return steps.put(step, _POLL_SECONDS)
+        if stop.is_set():
+            raise Interrupted(stop.number)
 
 
 @dataclass(slots=True)
@@ -294,12 +316,15 @@ def _stop_signals() -> Iterator[_Stop]:
     def ask(number: int, _: FrameType | None) -> None:
         stop.number = signal.Signals(number)
         stop.set()
-        signal.signal(number, before[signal.Signals(number)] or signal.SIG_DFL)
+        restore()
+
+    def restore() -> None:
+        for one, handler in before.items():
+            signal.signal(one, handler or signal.SIG_DFL)
 
     for number in before:
         signal.signal(number, ask)
     try:
         yield stop
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler or signal.SIG_DFL)
+        restore()

@@ -16,7 +16,7 @@ from ..tracker import Tracker
 from .events import EventsSink
 from .groundtruth import AO_RULE, average_overlap, candidates
 from .pipeline import Outcome, Sink, Step, run
-from .sinks import JsonSink, ResultsSink, VideoSink, results_paths
+from .sinks import JsonSink, ResultsSink, VideoSink, results_paths, time_path
 from .sources import Source
 from .targets import Targets
 from .window import Viewer, require_display
@@ -37,13 +37,16 @@ class Outputs:
 
 @dataclass(slots=True)
 class Record:
-    """A sink that remembers what the summary needs."""
+    """A sink that remembers what the summary's AO needs: the first ``frames`` frames, for a camera none at all."""
 
+    frames: int
     boxes: list[Box] = field(default_factory=list)
     sizes: list[tuple[int, int]] = field(default_factory=list)
 
     def write(self, step: Step) -> None:
         """Remember the first target's box and the frame's size."""
+        if len(self.boxes) >= self.frames:
+            return
         self.boxes.append(step.tracks[0].box)
         self.sizes.append((step.frame.image.shape[1], step.frame.image.shape[0]))
 
@@ -104,7 +107,7 @@ def track_source(source: Source, targets: Targets, tracker: Tracker, outputs: Ou
     if outputs.show:
         require_display("--show")
     files = _files(source, outputs, len(targets.boxes))
-    record = Record()
+    record = Record(0 if targets.truth is None else len(targets.truth))
     sinks: list[Sink] = [record, EventsSink()]
     try:
         if outputs.metrics:
@@ -139,13 +142,19 @@ def track_source(source: Source, targets: Targets, tracker: Tracker, outputs: Ou
 
 
 def _files(source: Source, outputs: Outputs, targets: int) -> list[Path]:
-    """The files a run writes, none of which may be what it reads, or would read the next time."""
+    """The files a run writes, which differ, and none of which may be what it reads, or would read the next time."""
     files = [outputs.video] if outputs.video else []
     files += results_paths(outputs.results, targets) if outputs.results else []
-    read = [source.place, *candidates(source.place)] if source.place else []
-    for path in files:
-        if path.resolve() in {place.resolve() for place in read}:
+    everything = [*files, *map(time_path, results_paths(outputs.results, targets) if outputs.results else [])]
+    read = {place.resolve() for place in ([source.place, *candidates(source.place)] if source.place else [])}
+    written = set()
+    for path in everything:
+        place = path.resolve()
+        if place in read:
             raise SinkError(f"'{path}' is the place of the source or of its ground truth: write to another file.")
+        if place in written:
+            raise SinkError(f"'{path}' would be written twice: give every output a name of its own.")
+        written.add(place)
     return files
 
 

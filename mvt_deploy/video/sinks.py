@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import sys
+import time
 from io import FileIO
 from pathlib import Path
 from typing import IO
@@ -17,7 +19,7 @@ from ..errors import SinkError
 from ..geometry import BGRImage
 from .overlay import draw
 from .pipeline import Step
-from .sources import quiet_opencv
+from .sources import fit_for_opencv, quiet_opencv
 
 CODECS: dict[str, tuple[str, ...]] = {
     ".mp4": ("avc1", "mp4v"),
@@ -29,6 +31,7 @@ CODECS: dict[str, tuple[str, ...]] = {
 """What is tried for a file name's ending, best first; the first that writes a video which can be read back is used."""
 
 _SPARE_BYTES = 32 << 20  # left free on the disk, so that the video can still be closed
+_POLL_SECONDS, _READER_SECONDS = 0.2, 2.0  # how often, and how long once stopped, JSON lines wait for their reader
 _SPACE_EVERY = 50  # frames between two looks at the free space
 
 
@@ -42,9 +45,9 @@ class Draft:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.draft = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
-        if path.exists() and not path.is_file():
-            raise SinkError(f"cannot write '{path}': it is not a regular file; name another.")
         try:
+            if path.exists() and not path.is_file():
+                raise SinkError(f"cannot write '{path}': it is not a regular file; name another.")
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.exists() and not os.access(path, os.W_OK):
                 raise PermissionError(13, "the file is write-protected")
@@ -78,6 +81,8 @@ class VideoSink:
     def __init__(self, path: Path, fps: float) -> None:
         if path.suffix.lower() not in CODECS:
             raise SinkError(f"cannot write a video named '{path.name}': end the name with {', '.join(CODECS)}.")
+        if not fit_for_opencv(path):
+            raise SinkError(f"cannot write {str(path)!a}: OpenCV needs names in UTF-8; choose another.")
         self.path = path
         self.codec = ""
         self._fps = fps
@@ -150,7 +155,7 @@ class ResultsSink:
         self._files: list[FileIO] = []
         self._frames = 0
         try:
-            for place in [*self.paths, *map(_time_path, self.paths)]:
+            for place in [*self.paths, *map(time_path, self.paths)]:
                 self._drafts.append(Draft(place))
                 self._files.append(FileIO(self._drafts[-1].draft, "w"))
         except SinkError:
@@ -203,6 +208,7 @@ class JsonSink:
 
     def __init__(self, stream: IO[str] | None = None) -> None:
         self._stream = stream or sys.stdout
+        self._until: float | None = None
 
     def write(self, step: Step) -> None:
         """Write a line."""
@@ -221,14 +227,30 @@ class JsonSink:
             ],
         }
         try:
-            self._stream.write(json.dumps(line) + "\n")
-            self._stream.flush()
+            self._send(json.dumps(line) + "\n")
         except BrokenPipeError:
             if self._stream is sys.stdout:  # so that the interpreter's own flush at exit has somewhere to go
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
             raise SinkError("the program that read the JSON lines has ended, so tracking stopped too.") from None
         except OSError as error:
             raise SinkError(f"the JSON lines cannot be written: {error.strerror or error}.") from error
+
+    def stop(self) -> None:
+        """Give a reader that has stopped reading a moment; then lines are dropped."""
+        self._until = self._until or time.monotonic() + _READER_SECONDS
+
+    def _send(self, line: str) -> None:
+        if self._stream is not sys.stdout or os.name == "nt":
+            self._stream.write(line)
+            self._stream.flush()
+            return
+        data, pipe = line.encode("ascii"), self._stream.fileno()
+        while data:  # not through the stream: what waits in it for a reader cannot be stopped
+            over = self._until is not None and time.monotonic() > self._until
+            if select.select([], [pipe], [], 0 if over else _POLL_SECONDS)[1]:
+                data = data[os.write(pipe, data[: select.PIPE_BUF]) :]
+            elif over:
+                return
 
     def close(self) -> None:
         """Nothing to finish: every line is complete."""
@@ -238,7 +260,13 @@ class JsonSink:
 
 
 def results_paths(path: Path, targets: int) -> list[Path]:
-    """The results file of each target."""
+    """The results file of each target.
+
+    Raises:
+        SinkError: the path names no file.
+    """
+    if not path.name:
+        raise SinkError(f"'{path}' is no name of a file: give the results one.")
     if targets == 1:
         return [path]
     return [path.with_name(f"{path.stem}_{number}{path.suffix}") for number in range(1, targets + 1)]
@@ -288,7 +316,8 @@ def _write_all(file: FileIO, data: bytes) -> None:
         data = data[file.write(data) :]
 
 
-def _time_path(path: Path) -> Path:
+def time_path(path: Path) -> Path:
+    """Where the seconds of each frame go that belong to a results file."""
     return path.with_name(f"{path.stem}_time{path.suffix}")
 
 

@@ -32,6 +32,7 @@ DEFAULT_FPS = 30.0
 """Used where a source does not say, or says something absurd."""
 
 _EXACT_COUNT = frozenset({".avi", ".m4v", ".mov", ".mp4"})  # their headers count frames; the others give a duration
+_LONGEST_STEP = 3600.0  # seconds from one frame to the next: a time stamp further on is damaged
 _TIMEOUT_MS = 10_000  # a network stream that stays silent longer than this has ended
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0  # seconds before a source is tried again; doubled from the first to the last
 
@@ -103,7 +104,11 @@ def open_source(source: str | int | Path, reconnect: bool = False) -> Source:
         SourceError: it does not exist, is empty, or cannot be decoded; or ``reconnect`` is asked of a recording.
     """
     quiet_opencv()
-    opened = _open(str(source), reconnect)
+    try:
+        opened = _open(str(source), reconnect)
+    except (OSError, ValueError, cv2.error) as error:  # too long a name, half an address, no such number
+        reason = "OpenCV refuses it" if isinstance(error, cv2.error) else getattr(error, "strerror", None) or error
+        raise SourceError(f"'{source}' cannot be opened ({reason}): check the path or address.") from error
     if reconnect and not opened.live:
         raise SourceError(f"'{opened.name}' is a recording: --reconnect is for cameras and streams, leave it out.")
     return opened
@@ -118,6 +123,15 @@ def _open(text: str, reconnect: bool) -> Source:
     if "://" in text:
         return _open_url(text, Path(url.path).stem or url.hostname or "stream", reconnect)
     return _open_path(Path(text))
+
+
+def fit_for_opencv(name: str | Path) -> bool:
+    """Whether a name is UTF-8: OpenCV 5.0 ends the whole process at others."""
+    try:
+        str(name).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def quiet_opencv() -> None:
@@ -164,6 +178,8 @@ class VideoSource(Source):
 
     def __init__(self, video: Path | str, name: str | None = None) -> None:
         self._video = str(video)
+        if not fit_for_opencv(self._video):
+            raise SourceError(f"{self._video!a} cannot be opened: OpenCV needs names in UTF-8; rename it.")
         self.place = video if isinstance(video, Path) else None
         self.name = name or Path(video).stem
         capture = self._open()
@@ -172,14 +188,14 @@ class VideoSource(Source):
         capture.release()
 
     def __iter__(self) -> Iterator[Frame]:
-        capture, index = self._open(), 0
+        capture, index, clock = self._open(), 0, _Clock(self.fps)
         try:
             while (image := _read(capture)) is not None:
-                yield Frame(index, index / self.fps, image)
+                yield Frame(index, clock.tick(float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000), image)
                 index += 1
         finally:
             capture.release()
-        self._check_end(index)
+        self._check_end(index, clock.time)
 
     def _open(self) -> cv2.VideoCapture:
         capture = cv2.VideoCapture(self._video)
@@ -190,17 +206,35 @@ class VideoSource(Source):
             )
         return capture
 
-    def _check_end(self, read: int) -> None:
+    def _check_end(self, read: int, reached: float) -> None:
         if not read:
             raise SourceError(f"'{self._video}' holds no frame that can be decoded: check that it plays elsewhere.")
         if self.count is None:
             return
-        slack = 0.01 if Path(self._video).suffix.lower() in _EXACT_COUNT else 0.1
-        if self.count - read > max(3, slack * self.count):
+        exact = Path(self._video).suffix.lower() in _EXACT_COUNT
+        come = read if exact else max(read, round(reached * self.fps) + 1)  # a duration, whatever the rate on the way
+        if self.count - come > max(3, (0.01 if exact else 0.1) * self.count):
             raise SourceError(
                 f"'{self._video}' ends early, after {read} of {self.count} frames: it is damaged or cut off; "
                 "the frames so far are kept."
             )
+
+
+class _Clock:
+    """Seconds since the first frame, from the container's time stamps where they grow, else from the frame rate."""
+
+    def __init__(self, fps: float) -> None:
+        self.time = 0.0
+        self._step = 1 / fps
+        self._first: float | None = None
+
+    def tick(self, stamp: float) -> float:
+        if self._first is None:
+            self._first = stamp
+        else:
+            since = stamp - self._first
+            self.time = since if self.time < since < self.time + _LONGEST_STEP else self.time + self._step
+        return self.time
 
 
 class ImageSource(Source):
@@ -364,7 +398,10 @@ def _read_image(path: Path) -> npt.NDArray[np.generic]:
         data = np.fromfile(path, np.uint8)
     except OSError as error:
         raise SourceError(f"the image '{path}' cannot be read: {error.strerror or error}.") from error
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH) if data.size else None
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH) if data.size else None
+    except cv2.error:  # more pixels than OpenCV reads
+        image = None
     if image is None:
         raise SourceError(f"the image '{path}' is damaged or of an unknown format: remove or replace it.")
     return np.asarray(image)

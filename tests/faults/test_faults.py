@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -387,6 +388,20 @@ def test_a_writer_thread_that_dies() -> None:
     assert len(good.steps) < 500
     assert (broken.closed, good.closed) == (1, 1)
     assert not [thread for thread in threading.enumerate() if thread.name in ("reader", "writer")]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device here")
+def test_a_full_log_disk_ends_nothing(bundle: Path, tmp_path: Path) -> None:
+    for i in range(3):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((120, 160, 3), 90, np.uint8))
+    command = [*COMMAND, "track", ".", "--model", str(bundle), "--init-box", "60,40,30,30", "--no-video", "--json"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*command, "--log-json"], cwd=tmp_path, stderr=full, stdout=subprocess.PIPE, text=True)
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 3)
+    closed = subprocess.run(  # by whoever started it: what is said must not land on stdout
+        ["sh", "-c", 'exec "$@" 2>&-', "sh", *command], cwd=tmp_path, stdout=subprocess.PIPE, text=True, check=True
+    )
+    assert [json.loads(line)["frame"] for line in closed.stdout.splitlines()] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -8,11 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
-from mvt_deploy import Tracker
+from mvt_deploy import Track, Tracker
 from mvt_deploy.backends.base import SearchResult, TrackerSpec
 from mvt_deploy.errors import SinkError
-from mvt_deploy.video.session import Outputs, track_source
-from mvt_deploy.video.sources import open_source
+from mvt_deploy.geometry import Box
+from mvt_deploy.video.pipeline import Step
+from mvt_deploy.video.session import Outputs, Record, track_source
+from mvt_deploy.video.sources import Frame, open_source
 from mvt_deploy.video.targets import choose_targets
 
 
@@ -47,6 +49,31 @@ def clip(tmp_path: Path) -> Path:
 def track(clip: Path, outputs: Outputs, *boxes: str) -> list[str]:
     source = open_source(clip)
     return track_source(source, choose_targets(source, boxes), Tracker(Still()), outputs).lines()
+
+
+def test_without_truth_nothing_is_remembered(clip: Path) -> None:
+    """A camera runs for months."""
+    record = Record(2)
+    for i in range(5):
+        frame = Frame(i, i / 30, np.zeros((4, 4, 3), np.uint8))
+        record.write(Step(frame, (Track(Box(0, 0, 2, 2), 1.0),), 0.01, 0.01, 30.0))
+    assert len(record.boxes) == len(record.sizes) == 2  # truth's frames, none without it
+    assert not any("AO" in line for line in track(clip, Outputs(), "9,9,30,30"))
+
+
+@pytest.mark.parametrize(
+    ("video", "results", "message"),
+    [(None, "clip.txt", "ground truth"), (None, "cl.txt", "ground truth"), ("v.mp4", "v.mp4", "twice")],
+)
+def test_no_output_takes_another_file_s_place(
+    clip: Path, tmp_path: Path, video: str | None, results: str, message: str
+) -> None:
+    renamed = clip.rename(tmp_path / ("cl_time.avi" if results == "cl.txt" else "clip.avi"))
+    (tmp_path / "clip.txt").rename(renamed.with_suffix(".txt"))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(SinkError, match=message):
+        track(renamed, Outputs(tmp_path / video if video else None, tmp_path / results), "9,9,30,30")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_the_summary_names_every_file_and_the_ao(clip: Path, tmp_path: Path) -> None:

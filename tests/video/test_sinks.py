@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import sys
+import threading
 from pathlib import Path
 
 import cv2
@@ -13,6 +16,7 @@ import pytest
 from mvt_deploy import Track
 from mvt_deploy.errors import SinkError
 from mvt_deploy.geometry import Box
+from mvt_deploy.video import sinks
 from mvt_deploy.video.overlay import draw
 from mvt_deploy.video.pipeline import Step
 from mvt_deploy.video.sinks import JsonSink, ResultsSink, VideoSink, fit, results_paths
@@ -55,6 +59,42 @@ def test_a_video_without_frames_is_not_left(tmp_path: Path) -> None:
 def test_unknown_endings(tmp_path: Path, name: str) -> None:
     with pytest.raises(SinkError, match="end the name with"):
         VideoSink(tmp_path / name, 25)
+
+
+def test_names_that_no_file_can_have(tmp_path: Path) -> None:
+    with pytest.raises(SinkError, match="UTF-8"):
+        VideoSink(tmp_path / "v\udcff.mp4", 25)  # OpenCV would end the process
+    with pytest.raises(SinkError, match="too long"):
+        VideoSink(tmp_path / f"{'v' * 300}.mp4", 25)
+    with pytest.raises(SinkError, match="no name"):
+        ResultsSink(Path("."))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a pipe there cannot be waited for")
+def test_a_reader_that_stops_reading_does_not_hold_a_stopped_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as reader, os.fdopen(writing, "w") as writer:
+        monkeypatch.setattr(sys, "stdout", writer)
+        monkeypatch.setattr(sinks, "_READER_SECONDS", 0.3)
+        sink, written = JsonSink(), []
+
+        def write() -> None:
+            for i in range(2000):  # more than a pipe holds
+                sink.write(step(i))
+                written.append(i)
+
+        thread = threading.Thread(target=write, daemon=True)
+        thread.start()
+        thread.join(2)
+        assert thread.is_alive(), "it waits for its reader"
+        held = len(written)
+        assert 100 < held < 2000
+        sink.stop()
+        thread.join(20)
+        assert not thread.is_alive()
+        os.set_blocking(reading, False)
+        lines = reader.read().splitlines()
+        assert [json.loads(line)["frame"] for line in lines] == list(range(held))
 
 
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:

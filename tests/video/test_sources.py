@@ -10,7 +10,7 @@ import pytest
 
 from mvt_deploy.errors import SourceError
 from mvt_deploy.video import demo
-from mvt_deploy.video.sources import LiveSource, natural_order, open_source
+from mvt_deploy.video.sources import LiveSource, VideoSource, _Clock, natural_order, open_source
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +92,30 @@ def test_a_video_that_ends_early_gives_its_frames_first(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="ends early"):
         frames.extend(frame.index for frame in open_source(cut))
     assert 60 < len(frames) < 200
+
+
+def test_time_stamps_are_kept_where_they_grow() -> None:
+    clock = _Clock(10.0)
+    stamps = [5.0, 5.04, 5.5, 5.5, 4.0, 1e12, float("nan"), 6.5]
+    assert [clock.tick(stamp) for stamp in stamps] == pytest.approx([0, 0.04, 0.5, 0.6, 0.7, 0.8, 0.9, 1.5])
+
+
+def test_frames_that_come_ever_more_slowly_are_no_sign_of_damage(video: Path) -> None:
+    """A header that gives a duration, and fewer frames than the first rate would make of it: all of them came."""
+    source = VideoSource(video)
+    source._video, source.count = "clip.mkv", 600
+    with pytest.raises(SourceError, match="ends early, after 30 of 600"):
+        source._check_end(30, 29 / source.fps)
+    source._check_end(30, 599 / source.fps)
+
+
+@pytest.mark.parametrize("source", ["bad\udcff.avi", "http://[bad", f"{'v' * 300}.mp4", "5000000000"])
+def test_names_that_nothing_can_have(tmp_path: Path, source: str) -> None:
+    if "bad\udcff" in source:
+        source = str(tmp_path / source)
+        Path(source).write_bytes(b"x")
+    with pytest.raises(SourceError, match="cannot be opened"):
+        open_source(source)
 
 
 def test_a_stream_is_live(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
