@@ -361,6 +361,13 @@ def exists(folder: str | os.PathLike[str]) -> bool:
     return (Path(folder) / MANIFEST).is_file()
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name longer than any file's
+        return False
+
+
 def open_bundle(folder: str | os.PathLike[str]) -> Bundle:
     """Read and check a bundle's manifest; files are hashed when they are asked for.
 
@@ -370,7 +377,7 @@ def open_bundle(folder: str | os.PathLike[str]) -> Bundle:
     """
     folder = Path(folder)
     path = folder / MANIFEST
-    if not path.is_file():
+    if not _is_file(path):
         raise BundleError(f"{folder} holds no bundle (no {MANIFEST}): make one with  mvt-deploy export -o {folder}.")
     if not inside(folder, path):
         raise BundleError(f"{path} is a link that leads out of the bundle: copy the file itself.")
@@ -403,7 +410,7 @@ def staging(folder: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         BundleError: the place cannot be written, or holds something that is not a bundle.
     """
-    folder = Path(folder)
+    folder = Path(folder).resolve()  # "." has no name
     if folder.exists() and not exists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
         raise BundleError(f"{folder} exists and is no bundle: give another place with -o, or remove it.")
     try:
@@ -416,23 +423,28 @@ def staging(folder: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         os.chmod(temporary, 0o755)
         yield temporary
-        _replace(temporary, folder)
+        replace_folder(temporary, folder)
     except OSError as error:
         raise BundleError(f"cannot write the bundle {folder} ({error.strerror}).") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _replace(new: Path, folder: Path) -> None:
+def replace_folder(new: Path, folder: Path) -> None:
+    """Put a folder in the place of another, which comes back if that fails; both lie in the same folder.
+
+    Raises:
+        OSError: it could not be done.
+    """
     if not folder.exists():
         os.replace(new, folder)
         return
     old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-old-"))
-    os.replace(folder, old / "bundle")
+    os.replace(folder, old / "old")
     try:
         os.replace(new, folder)
     except OSError:
-        os.replace(old / "bundle", folder)
+        os.replace(old / "old", folder)
         raise
     finally:
         shutil.rmtree(old, ignore_errors=True)

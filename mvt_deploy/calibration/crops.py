@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ..bundle import parse
+from ..bundle import parse, replace_folder
 from ..errors import CalibrationError
 from ..photographs import Pairs
 
@@ -93,21 +93,33 @@ def write_crops(folder: Path, recordings: Sequence[Recording]) -> None:
         raise CalibrationError(
             f"{len(recordings)} pairs are too few to calibrate on: give more or longer clips (at least {FEWEST} pairs)."
         )
-    if folder.exists() and not holds_crops(folder) and any(folder.iterdir()):
-        raise CalibrationError(f"{folder} exists and is no calibration set: give another place with -o, or remove it.")
+    require_place(folder)
+    folder = folder.resolve()  # "." has no name, and of a link it is the set that is replaced
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
         try:
             os.chmod(temporary, 0o755)
             _write(temporary, recordings)
-            if folder.exists():
-                shutil.rmtree(folder)
-            os.replace(temporary, folder)
+            replace_folder(temporary, folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
-        raise CalibrationError(f"cannot write the calibration set {folder} ({error.strerror}).") from error
+        raise CalibrationError(f"cannot write the calibration set {folder} ({error.strerror or error}).") from error
+
+
+def require_place(folder: Path) -> None:
+    """Check that a set may be written to a folder.
+
+    Raises:
+        CalibrationError: the folder holds something else, or is a file.
+    """
+    try:
+        taken = folder.exists() and not holds_crops(folder) and (not folder.is_dir() or any(folder.iterdir()))
+    except OSError as error:
+        raise CalibrationError(f"cannot write the calibration set {folder} ({error.strerror or error}).") from error
+    if taken:
+        raise CalibrationError(f"{folder} exists and is no calibration set: give another place with -o, or remove it.")
 
 
 def _write(folder: Path, recordings: Sequence[Recording]) -> None:

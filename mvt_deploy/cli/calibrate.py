@@ -27,7 +27,7 @@ def calibrate(
     threads: Threads = None,
 ) -> None:
     """Record template and search crops along real trajectories, for int8; prints the set's folder."""
-    from ..calibration.crops import write_crops
+    from ..calibration.crops import require_place, write_crops
     from ..calibration.record import Target, record
     from ..errors import UserError
     from ..video.sources import open_source
@@ -36,6 +36,7 @@ def calibrate(
     boxes = init_box or []
     if boxes and len(boxes) != len(sources):
         raise UserError(f"{len(boxes)} boxes for {len(sources)} clips: give one --init-box a clip, or none.")
+    require_place(output)
     targets = []
     for number, name in enumerate(sources):
         source = open_source(name)

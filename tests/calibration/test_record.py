@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from mvt_deploy import load
 from mvt_deploy.assets import asset
-from mvt_deploy.calibration.crops import INDEX, Recording, read_crops, write_crops
+from mvt_deploy.calibration.crops import INDEX, Recording, read_crops, require_place, write_crops
 from mvt_deploy.calibration.record import Target, record
 from mvt_deploy.cli.main import app
 from mvt_deploy.errors import CalibrationError
@@ -126,3 +126,23 @@ def test_a_damaged_set_is_one_sentence(tmp_path: Path) -> None:
     (place / INDEX).write_text(json.dumps({**index, "format": 99}))
     with pytest.raises(CalibrationError, match="update it"):
         read_crops(place)
+
+
+def test_a_set_is_replaced_from_within_and_through_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, link = tmp_path / "set", tmp_path / "link"
+    write_crops(place, recordings(16))
+    link.symlink_to(place)
+    write_crops(link, recordings(17))
+    monkeypatch.chdir(place)
+    write_crops(Path("."), recordings(18))
+    monkeypatch.chdir(tmp_path)
+    assert len(read_crops(link).pairs.search) == 18
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "set"]
+
+
+def test_a_file_is_no_place_for_a_set(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(CalibrationError, match="no calibration set"):
+        require_place(tmp_path / "file")
+    with pytest.raises(CalibrationError, match="too long"):
+        require_place(tmp_path / ("v" * 300))
