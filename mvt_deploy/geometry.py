@@ -60,7 +60,7 @@ class Box:
             values = values.as_tuple()
         try:
             numbers = [float(v) for v in values]
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise BoxError(f"a box is four numbers x,y,w,h in pixels, not {values!r}.") from error
         if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
             raise BoxError(f"a box is four finite numbers x,y,w,h in pixels, not {numbers}.")

@@ -189,7 +189,13 @@ def _hold(held: Box, box: Box, share: float) -> Box:
 
 def _size(frame: BGRImage) -> tuple[int, int]:
     """Height and width of a frame, which must be BGR uint8."""
-    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+    if (
+        not isinstance(frame, np.ndarray)
+        or frame.dtype != np.uint8
+        or frame.ndim != 3
+        or frame.shape[2] != 3
+        or not frame.size
+    ):
         got = f"{frame.dtype} {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
         raise SourceError(
             f"a frame is a BGR uint8 array [height, width, 3], not {got}: convert it first (cv2.cvtColor)."
@@ -201,6 +207,8 @@ def _boxes(box: Box | Iterable[float] | Sequence[Box | Iterable[float]]) -> tupl
     """The boxes given, and whether it was a single one."""
     if isinstance(box, Box):
         return [box], True
+    if not isinstance(box, Iterable):
+        return [Box.of(box)], True  # says what a box is
     values = list(box)
     if not values:
         raise BoxError("no box was given: a target is four numbers x,y,w,h in pixels.")

@@ -124,14 +124,23 @@ def test_one_box_or_several() -> None:
     assert [t.box.as_tuple() for t in tracks] == [pytest.approx(b) for b in [(100, 100, 40, 40), (190, 70, 40, 40)]]
 
 
-@pytest.mark.parametrize("box", [(1, 2, 3), "abcd", (700, 0, 10, 10), (0, 0, 0, 9), [], (1, 2, 3, float("nan"))])
+@pytest.mark.parametrize(
+    "box", [(1, 2, 3), "abcd", (700, 0, 10, 10), (0, 0, 0, 9), [], (1, 2, 3, float("nan")), None, 5, (10**400, 1, 1, 1)]
+)
 def test_bad_boxes(box: object) -> None:
     with pytest.raises(BoxError):
         Tracker(Scripted([])).init(FRAME, box)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    "frame", [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 4), np.uint8), np.zeros((9, 9, 3)), None]
+    "frame",
+    [
+        np.zeros((9, 9), np.uint8),
+        np.zeros((9, 9, 4), np.uint8),
+        np.zeros((9, 9, 3)),
+        np.zeros((0, 9, 3), np.uint8),
+        None,
+    ],
 )
 def test_bad_frames(frame: object) -> None:
     with pytest.raises(SourceError, match="BGR uint8"):

@@ -16,6 +16,8 @@ from .base import SearchResult
 from .checks import check_crops, check_process, check_result
 from .ort import OPENVINO_HINTS
 
+_KEPT = 4  # compiled graphs, of a role and a number of targets
+
 Features = dict[str, npt.NDArray[Any]]
 
 
@@ -55,7 +57,7 @@ class OpenVinoBackend:
             }
         except RuntimeError as error:
             raise BackendError(f"OpenVINO {openvino.__version__} cannot read the bundle's graphs: {error}") from error
-        self._requests: dict[tuple[str, int], Any] = {}
+        self._requests: dict[tuple[str, int], Any] = {}  # the latest used last
         self._turn = threading.Lock()  # a request holds the inputs and outputs of one inference
 
     def template(self, crops: npt.NDArray[np.uint8]) -> Features:
@@ -89,7 +91,13 @@ class OpenVinoBackend:
     def _request(self, role: str, batch: int) -> Any:
         """The graph compiled for a fixed number of targets: five percent faster than one for any number."""
         key = (role, batch)
-        if key not in self._requests:
+        if not self._models:
+            raise BackendError("this model was closed: load it again.")
+        if key in self._requests:
+            self._requests[key] = self._requests.pop(key)
+        else:
+            while len(self._requests) >= _KEPT:  # a compiled graph takes some 100 MB
+                del self._requests[next(iter(self._requests))]
             model = self._models[role].clone()
             try:
                 model.reshape({i.any_name: [batch, *list(i.partial_shape)[1:]] for i in model.inputs})

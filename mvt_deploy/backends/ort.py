@@ -84,6 +84,8 @@ class OrtBackend:
 
 
 def _run(session: Any, names: list[str], inputs: Features) -> list[npt.NDArray[Any]]:
+    if session is None:
+        raise BackendError("this model was closed: load it again.")
     try:
         found: list[npt.NDArray[Any]] = session.run(names, inputs)
     except Exception as error:  # the runtime's own exceptions share no public base class

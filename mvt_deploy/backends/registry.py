@@ -14,6 +14,7 @@ NAMES = ("ort", "openvino", "trt", "torch")
 PROVIDERS = ("cpu", "openvino", "cuda", "auto")
 DEVICES = ("cpu", "cuda")
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+_MOST_THREADS = 1024  # runtimes start them all at once
 
 log = logging.getLogger("mvt_deploy")
 
@@ -55,8 +56,8 @@ def load(
             raise BackendError(f"there is no {what} '{name}': choose one of {', '.join(names)}.")
     if precision is not None and precision not in PRECISIONS:
         raise BackendError(f"there is no precision '{precision}': choose one of {', '.join(PRECISIONS)}.")
-    if threads is not None and threads < 1:
-        raise BackendError(f"--threads is a number of CPU threads, at least 1, not {threads}.")
+    if threads is not None and not (isinstance(threads, int) and 1 <= threads <= _MOST_THREADS):
+        raise BackendError(f"--threads is a number of CPU threads, 1 to {_MOST_THREADS}, not {threads!r}.")
     if provider != "cpu" and backend != "ort":
         raise BackendError(f"--provider belongs to the ort backend: leave it out with --backend {backend}.")
     if device != "cpu" and backend != "torch":

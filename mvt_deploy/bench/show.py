@@ -72,9 +72,10 @@ def show(report: Report, rows: Sequence[Row], files: Files) -> None:
 def _require_writable(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        folder = path.is_dir()
     except OSError as error:
         raise _unwritable(path, error) from error
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
+    if folder or not os.access(path.parent, os.W_OK):
         raise UserError(
             f"cannot write {path}: it is a folder, or in one that is write-protected; choose another place."
         )

@@ -49,6 +49,8 @@ def export(
     from ..fidelity.judge import Judge
     from ..fidelity.report import export_lines
 
+    if unknown := [name for name in without if name not in REWRITES]:
+        raise UserError(f"there is no rewrite '{unknown[0]}': choose from {', '.join(REWRITES)}.")
     rewrites = [name for name in REWRITES if name not in without]
     how = Int8(calibration, method) if int8 else None
     judge = Judge(limits={} if max_ao_drop is None else {"int8": max_ao_drop}) if gate else None

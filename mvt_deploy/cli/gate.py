@@ -30,11 +30,14 @@ def gate(
     """Judge a precision by its trajectories against fp32 (ort, cpu); exits with 1 where it does not pass."""
     from rich.console import Console
 
+    from ..errors import UserError
     from ..evaluation.datasets import open_dataset
     from ..fidelity.clips import FRAMES, from_dataset, rendered
     from ..fidelity.gate import compare
     from ..fidelity.report import to_json, to_table, tracking
 
+    if limit is not None and not 0 <= limit <= 1:
+        raise UserError(f"--limit is a drop of AO, 0 to 1, not {limit}.")
     chosen = rendered(frames or FRAMES) if clips is None else from_dataset(open_dataset(clips), frames)
     reference = open_model(model, "ort", threads=threads)
     candidate = open_model(model, backend, provider, precision, threads, device)

@@ -143,12 +143,35 @@ def test_close_twice(bundle: Path) -> None:
     model.close()
 
 
+@pytest.mark.parametrize("backend", ["ort", "openvino"])
+def test_a_closed_model_says_so(bundle: Path, pairs: Pairs, backend: str) -> None:
+    if backend == "openvino":
+        pytest.importorskip("openvino")
+    model = load(bundle, backend)
+    features = model.template(pairs.template[:1])
+    model.close()
+    with pytest.raises(BackendError, match="was closed"):
+        model.search(pairs.search[:1], features)
+
+
+def test_openvino_keeps_few_compiled_graphs(bundle: Path, pairs: Pairs) -> None:
+    """One for every number of targets ever seen would take all memory in the end."""
+    pytest.importorskip("openvino")
+    model = load(bundle, "openvino")
+    first = model.search(pairs.search[:1], model.template(pairs.template[:1]))
+    for count in (2, 3, 4):
+        model.search(pairs.search[:count], model.template(pairs.template[:count]))
+    assert list(model._requests) == [(role, n) for n in (3, 4) for role in ("template", "search")]
+    again = model.search(pairs.search[:1], model.template(pairs.template[:1]))
+    np.testing.assert_array_equal(first.box, again.box)
+
+
 def test_unknown_names(bundle: Path) -> None:
     with pytest.raises(BackendError, match="no backend 'tpu'"):
         load(bundle, "tpu")
     with pytest.raises(BackendError, match="no precision 'fp64'"):
         load(bundle, precision="fp64")
-    with pytest.raises(BackendError, match="at least 1"):
+    with pytest.raises(BackendError, match="threads, 1 to 1024"):
         load(bundle, threads=0)
     with pytest.raises(BackendError, match="no provider 'npu'"):
         load(bundle, provider="npu")

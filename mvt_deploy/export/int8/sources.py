@@ -12,11 +12,12 @@ import onnx
 from ...assets import asset
 from ...bundle import Bundle
 from ...calibration.crops import read_crops
+from ...errors import UserError
 from ...photographs import Pairs
 from .graphs import SOURCES
 from .placement import rule
 from .qdq import tensors_needed
-from .ranges import Ranges, RangeStore, weights_digest
+from .ranges import METHODS, Ranges, RangeStore, weights_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +57,13 @@ def open_source(
     """What a bundle's int8 graph for a target is made from.
 
     Raises:
-        UserError: there is no such target.
+        UserError: there is no such target or method.
         BundleError: the bundle lacks the graphs (TensorRT's are fp16).
         CalibrationError: the calibration set cannot be used.
     """
     rule(target)
+    if method not in METHODS:
+        raise UserError(f"there is no method '{method}': choose one of {', '.join(METHODS)}.")
     precision, flavour = SOURCES[target]
     search = bundle.path(bundle.graph("search", precision, (flavour,)))
     template = bundle.path(bundle.graph("template", precision))
