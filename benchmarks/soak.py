@@ -3,9 +3,9 @@
 python benchmarks/soak.py [--model DIR] [--backend ort:cpu:fp32=10 ...] [--results DIR] [--name NAME]
 
 Every backend tracks in a process of its own, round after round, through sources as a device meets them: a clip with
-annotated video and result files, images of changing size, a damaged and a cut-off video, a folder with a broken image,
-a live source that stalls and is too fast, a run that the user stops, and a file that cannot be opened. With
-``--unbroken``: one run over one looping video, as over a camera. Linux only: it reads /proc.
+ground truth, annotated video and result files, images of changing size, a damaged and a cut-off video, a folder with a
+broken image, a live source that stalls and is too fast, a run that the user stops, and a file that cannot be opened.
+With ``--unbroken``: one run over one looping video, as over a camera. Linux only: it reads /proc.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,12 +38,13 @@ from mvt_deploy.bench.candidates import Candidate, parse
 from mvt_deploy.bundle import DEFAULT
 from mvt_deploy.cli.options import ensure_model, say
 from mvt_deploy.errors import SourceError, UserError
-from mvt_deploy.geometry import BGRImage, Box
+from mvt_deploy.geometry import BGRImage, Box, format_box
 from mvt_deploy.tracker import Tracker
 from mvt_deploy.video import demo
-from mvt_deploy.video.pipeline import Sink, Step, run
-from mvt_deploy.video.sinks import ResultsSink, VideoSink
+from mvt_deploy.video.pipeline import Step
+from mvt_deploy.video.session import Outputs, track_source
 from mvt_deploy.video.sources import Frame, Source, open_source, quiet_opencv
+from mvt_deploy.video.targets import choose_targets
 
 BACKENDS = ("ort:cpu:fp32=10", "openvino:fp32=8", "openvino:bf16=8", "torch=8")
 LENGTH = 40  # frames of a source
@@ -121,6 +122,7 @@ class Material:
             made.frames.append(image)
             made.boxes.append(box)
         made._video("clip.mp4")
+        np.savetxt(folder / "clip.txt", np.array([box.as_tuple() for box in made.boxes]), fmt="%.3f", delimiter=",")
         made._video("cut.avi")
         data = (folder / "cut.avi").read_bytes()
         (folder / "cut.avi").write_bytes(data[: len(data) * 6 // 10])
@@ -175,8 +177,12 @@ class Soak:
         folder, output = self.material.folder, self.material.folder / "out"
         output.mkdir(exist_ok=True)
         first, last = self.material.boxes[0], self.material.boxes[-1]
-        outputs: list[Sink] = [VideoSink(output / "clip.mp4", 30.0), ResultsSink(output / "boxes.txt", 2)]
-        self._track("clip", lambda: open_source(folder / "clip.mp4"), [first, last], outputs)
+        self._track(
+            "clip",
+            lambda: open_source(folder / "clip.mp4"),
+            [first, last],
+            Outputs(output / "clip.mp4", output / "boxes.txt"),
+        )
         for name in ("sizes", "damaged.mp4", "cut.avi", "broken", "unreadable.mp4"):
             self._track(name, lambda name=name: open_source(folder / name))  # type: ignore[misc]
         self._track("live", lambda: Live(self.material.frames))
@@ -196,9 +202,10 @@ class Soak:
                 self.rounds.append((self._now(), self.frames, *usage()))
             return self.measured < MOST_FRAMES // 2
 
-        sinks: list[Sink] = [ResultsSink(self.material.folder / "boxes.txt")]
         loop = Loop(self.material.folder / "clip.mp4", seconds)
-        run(loop, self.tracker, self.material.boxes[:1], sinks, keep_going=watch)
+        targets = choose_targets(loop, [format_box(self.material.boxes[0])])
+        outputs = Outputs(results=self.material.folder / "boxes.txt", progress=False)
+        track_source(loop, targets, self.tracker, outputs, watch)
         self.endings["loop: end"] += 1
 
     def _track(
@@ -206,7 +213,7 @@ class Soak:
         name: str,
         opened: Callable[[], Source],
         boxes: list[Box] | None = None,
-        outputs: list[Sink] | None = None,
+        outputs: Outputs | None = None,
         stop_after: int = 0,
     ) -> None:
         seen = 0
@@ -222,8 +229,10 @@ class Soak:
             return True
 
         try:
-            given = boxes or self.material.boxes[:1]
-            outcome = run(opened(), self.tracker, given, outputs or [], keep_going=watch)
+            source = opened()
+            targets = choose_targets(source, [format_box(box) for box in boxes or self.material.boxes[:1]])
+            outputs = replace(outputs or Outputs(), progress=False)
+            outcome = track_source(source, targets, self.tracker, outputs, watch).outcome
             self.frames += outcome.frames
             self.dropped += outcome.dropped
             ending = type(outcome.problem).__name__ if outcome.problem else "end"
@@ -373,6 +382,7 @@ def main(
         "machine": machine.describe(),
         "unbroken": unbroken,
         "malloc_arena_max": os.environ.get("MALLOC_ARENA_MAX"),
+        "malloc_mmap_threshold": os.environ.get("MALLOC_MMAP_THRESHOLD_"),
         "notes": list(NOTES),
         "backends": [],
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,8 +99,14 @@ class Summary:
         }
 
 
-def track_source(source: Source, targets: Targets, tracker: Tracker, outputs: Outputs) -> Summary:
-    """Track a source to its end, or until the user stops it.
+def track_source(
+    source: Source,
+    targets: Targets,
+    tracker: Tracker,
+    outputs: Outputs,
+    keep_going: Callable[[Step], bool] = lambda step: True,
+) -> Summary:
+    """Track a source to its end, until the user stops it, or until ``keep_going``, asked after each frame, says no.
 
     Raises:
         UserError: an output cannot be written, a box lies outside, the network failed, or not one frame came.
@@ -130,7 +137,7 @@ def track_source(source: Source, targets: Targets, tracker: Tracker, outputs: Ou
         def watch(step: Step) -> bool:
             if progress and task is not None:
                 progress.update(task, completed=step.frame.index + 1, fps=f"{step.fps:.1f} fps")
-            return viewer.show(step) if viewer else True
+            return keep_going(step) and (viewer.show(step) if viewer else True)
 
         try:
             outcome = run(source, tracker, targets.boxes, sinks, start=targets.start, keep_going=watch)
