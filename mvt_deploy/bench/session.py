@@ -23,6 +23,9 @@ from .report import Report, build
 
 Say = Callable[[str], None]
 
+LONGEST = 3600
+"""Seconds a row may take at most: every frame's times are kept for the percentiles."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -52,6 +55,10 @@ def run(settings: Settings, say: Say) -> tuple[Report, list[Row]]:
     Raises:
         UserError: a candidate, peer, source or bundle is wrong or not available here.
     """
+    if settings.init_box and not settings.source:
+        raise UserError("--init-box is a box in a source's first frame: name the video or folder too, or leave it out.")
+    if not 0 < settings.seconds <= LONGEST:
+        raise UserError(f"--seconds is {settings.seconds:g}: at most {LONGEST} for each row.")
     bundle = open_bundle(settings.model)
     texts = [part.strip() for text in settings.compare for part in text.split(",")]
     candidates = [parse(text, settings.threads, settings.batch) for text in texts] or [_single(settings, say)]

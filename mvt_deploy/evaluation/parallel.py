@@ -167,8 +167,9 @@ def _join(ray: Any, address: str) -> None:
     try:
         ray.init(address=None if address == "local" else address, log_to_driver=False, include_dashboard=False)
     except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
         raise UserError(
-            f"no Ray cluster at '{address}' ({error}): start one with  ray start --head, or give --ray local."
+            f"no Ray cluster at '{address}' ({reason}): start one with  ray start --head, or give --ray local."
         ) from error
 
 

@@ -9,7 +9,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 class Bars:
-    """The :class:`mvt_deploy.evaluation.runner.Progress` of the command line; a context manager."""
+    """The :class:`mvt_deploy.evaluation.runner.Progress` of the command line; a context manager.
+
+    They appear with the work, so that a refusal before it is all there is to read.
+    """
 
     def __init__(self) -> None:
         self._bars = Progress(
@@ -24,15 +27,16 @@ class Bars:
         self._frames = self._bars.add_task("frames", total=None, name="")
 
     def __enter__(self) -> Bars:
-        self._bars.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bars.stop()
+        if self._bars.live.is_started:
+            self._bars.stop()
 
     def start(self, sequences: int, frames: int, done_sequences: int, done_frames: int) -> None:
+        self._bars.start()
         self._bars.update(self._sequences, total=sequences, completed=done_sequences)
         self._bars.update(self._frames, total=frames, completed=done_frames)
 

@@ -68,6 +68,19 @@ def test_candidates(text: str, wanted: Candidate) -> None:
     assert parse(wanted.name) == wanted
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [(["--seconds", "inf"], "at most 3600"), (["--init-box", "1,2,30,40"], "name the video or folder too")],
+)
+def test_what_bench_refuses(options: list[str], said: str, bundle: Path) -> None:
+    done = subprocess.run(
+        [*COMMAND, "bench", "--model", str(bundle), *options], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("text", ["", "ort:tpu", "ort:t0", "ort:fp32:fp16", "ort:auto", "ort:b-1", "ort:t2:t3"])
 def test_what_is_no_candidate(text: str) -> None:
     with pytest.raises(UserError, match="candidate"):

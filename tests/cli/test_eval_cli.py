@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from mvt_deploy.cli.main import app
 from mvt_deploy.errors import UserError
+from mvt_deploy.evaluation.progress import Bars
 
 
 def clip(folder: Path, frames: int = 6) -> Path:
@@ -69,6 +70,19 @@ def test_no_fusion_runs_another_network(bundle: Path, tmp_path: Path) -> None:
     assert [f["tracker"]["backend"] for f in figures] == ["torch", "torch"]
     scores = [np.loadtxt(tmp_path / p / "results" / "square_score.txt") for p in ("with", "without")]
     assert np.abs(scores[0][1:] - scores[1][1:]).max() > 1e-3
+
+
+def test_a_refusal_before_the_work_shows_no_bars(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError), Bars():
+        raise UserError("no.")
+    assert capfd.readouterr().err == ""
+    with Bars() as bars:
+        bars.start(2, 30, 0, 0)
+        bars.frames(15)
+        bars.sequence("square")
+    shown = capfd.readouterr().err
+    assert "1/2" in shown
+    assert "15/30" in shown
 
 
 def test_mistakes_are_sentences(bundle: Path, tmp_path: Path) -> None:
