@@ -41,7 +41,7 @@ from mvt_deploy.errors import SourceError, UserError
 from mvt_deploy.geometry import BGRImage, Box, format_box
 from mvt_deploy.tracker import Tracker
 from mvt_deploy.video import demo
-from mvt_deploy.video.pipeline import Step
+from mvt_deploy.video.pipeline import Interrupted, Step
 from mvt_deploy.video.session import Outputs, track_source
 from mvt_deploy.video.sources import Frame, Source, open_source, quiet_opencv
 from mvt_deploy.video.targets import choose_targets
@@ -205,7 +205,9 @@ class Soak:
         loop = Loop(self.material.folder / "clip.mp4", seconds)
         targets = choose_targets(loop, [format_box(self.material.boxes[0])])
         outputs = Outputs(results=self.material.folder / "boxes.txt", progress=False)
-        track_source(loop, targets, self.tracker, outputs, watch)
+        outcome = track_source(loop, targets, self.tracker, outputs, watch).outcome
+        if outcome.problem is not None:
+            raise outcome.problem
         self.endings["loop: end"] += 1
 
     def _track(
@@ -233,6 +235,9 @@ class Soak:
             targets = choose_targets(source, [format_box(box) for box in boxes or self.material.boxes[:1]])
             outputs = replace(outputs or Outputs(), progress=False)
             outcome = track_source(source, targets, self.tracker, outputs, watch).outcome
+            asked = stop_after and isinstance(outcome.problem, Interrupted) and outcome.problem.exit_code == 130
+            if isinstance(outcome.problem, Interrupted) and not asked:
+                raise outcome.problem  # somebody stops the soak itself
             self.frames += outcome.frames
             self.dropped += outcome.dropped
             ending = type(outcome.problem).__name__ if outcome.problem else "end"
