@@ -18,12 +18,12 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def script(main: Callable[..., None]) -> None:
-    """Run a script's command line; a user's mistake is one line and exit code 2."""
+    """Run a script's command line; a user's mistake is one line and the error's exit code."""
     try:
         typer.run(main)
     except UserError as error:
         say(f"error: {error}")
-        raise SystemExit(2) from error
+        raise SystemExit(error.exit_code) from error
 
 
 def write_json(path: Path, report: Any) -> None:

@@ -235,12 +235,12 @@ class Soak:
             targets = choose_targets(source, [format_box(box) for box in boxes or self.material.boxes[:1]])
             outputs = replace(outputs or Outputs(), progress=False)
             outcome = track_source(source, targets, self.tracker, outputs, watch).outcome
-            asked = stop_after and isinstance(outcome.problem, Interrupted) and outcome.problem.exit_code == 130
-            if isinstance(outcome.problem, Interrupted) and not asked:
-                raise outcome.problem  # somebody stops the soak itself
+            problem = outcome.problem
+            if isinstance(problem, Interrupted) and not (stop_after and problem.exit_code == 128 + signal.SIGINT):
+                raise problem  # somebody stops the soak itself
             self.frames += outcome.frames
             self.dropped += outcome.dropped
-            ending = type(outcome.problem).__name__ if outcome.problem else "end"
+            ending = type(problem).__name__ if problem else "end"
         except SourceError:
             ending = "refused"
         self.endings[f"{name}: {ending}"] += 1
