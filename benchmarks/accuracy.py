@@ -24,9 +24,9 @@ from mvt_deploy.evaluation.metrics import METRICS, figures
 from mvt_deploy.evaluation.parallel import engine
 from mvt_deploy.evaluation.progress import Bars
 from mvt_deploy.evaluation.report import Report, text
-from mvt_deploy.evaluation.results import write_whole
 from mvt_deploy.evaluation.runner import Model
 from mvt_deploy.evaluation.sequence import Dataset
+from mvt_deploy.files import write_whole
 from mvt_deploy.version import __version__
 
 HERE = Path(__file__).parent

@@ -19,13 +19,13 @@ from reports import RESULTS, script, write_json
 from mvt_deploy import load
 from mvt_deploy.bench.machine import describe
 from mvt_deploy.bundle import DEFAULT, open_bundle
-from mvt_deploy.calibration.record import Target, record
 from mvt_deploy.cli.options import ensure_model, say
-from mvt_deploy.export.int8.qdq import quantise
-from mvt_deploy.export.int8.ranges import METHODS
-from mvt_deploy.export.int8.sources import open_source as int8_source
-from mvt_deploy.fidelity.sensitivity import Probe
-from mvt_deploy.photographs import Pairs
+from mvt_deploy.crops import Pairs
+from mvt_deploy.quantize.qdq import quantise
+from mvt_deploy.quantize.ranges import METHODS
+from mvt_deploy.quantize.record import Target, record
+from mvt_deploy.quantize.sensitivity import Probe
+from mvt_deploy.quantize.sources import open_source as int8_source
 from mvt_deploy.video.sources import open_source
 from mvt_deploy.video.targets import choose_targets
 

@@ -33,8 +33,8 @@ from mvt_deploy import Tracker, __version__
 from mvt_deploy.assets import asset
 from mvt_deploy.backends.base import Backend, SearchResult
 from mvt_deploy.bundle import open_bundle
+from mvt_deploy.crops import Pairs, photograph_pairs
 from mvt_deploy.errors import UserError
-from mvt_deploy.photographs import Pairs, photograph_pairs
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 PERCENTILES = (50, 90, 95, 99)
@@ -121,8 +121,8 @@ def main() -> int:
 
 def candidates(model: Path, scratch: Path) -> Iterator[tuple[str, str, Callable[[], Backend]]]:
     """Labels, precisions, and what opens each backend; engines are built in ``scratch``."""
+    from mvt_deploy.backends.tensorrt.flavour import NAMES
     from mvt_deploy.backends.torch_cuda import TorchCudaBackend
-    from mvt_deploy.engines.flavour import NAMES
 
     checkpoint = asset("mvt.safetensors")
     for precision in ("fp16", "bf16", "fp32"):
@@ -152,10 +152,10 @@ def _copy(model: Path, scratch: Path) -> Path:
 
 
 def _open_engine(model: Path, flavour: str, precision: str) -> Backend:
-    from mvt_deploy.backends.tensorrt import TensorRtBackend
-    from mvt_deploy.engines.build import build_engines
-    from mvt_deploy.engines.flavour import open_flavour
-    from mvt_deploy.engines.machine import gpu_here
+    from mvt_deploy.backends.tensorrt.build import build_engines
+    from mvt_deploy.backends.tensorrt.flavour import open_flavour
+    from mvt_deploy.backends.tensorrt.machine import gpu_here
+    from mvt_deploy.backends.tensorrt.runner import TensorRtBackend
 
     bundle = open_bundle(model)
     opened = open_flavour(flavour)
@@ -337,7 +337,7 @@ def _machine() -> dict[str, Any]:
 
     import torch
 
-    from mvt_deploy.device.base import driver_release
+    from mvt_deploy.backends.tensorrt.device.base import driver_release
 
     properties = torch.cuda.get_device_properties(0)
     return {

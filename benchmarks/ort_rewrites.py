@@ -27,11 +27,11 @@ from mvt_deploy.bench.published import cached_graph
 from mvt_deploy.bench.statistics import ratio
 from mvt_deploy.bundle import DEFAULT, Bundle, open_bundle
 from mvt_deploy.cli.options import ensure_model, say
+from mvt_deploy.crops import photograph_pairs
 from mvt_deploy.export.graphs import split
 from mvt_deploy.export.rewrites import ORT, PORTABLE, apply
 from mvt_deploy.export.to_onnx import example_inputs, to_onnx
 from mvt_deploy.network import load_checkpoint
-from mvt_deploy.photographs import photograph_pairs
 
 LAYOUTS = ("flatten_tokens", "channels_last_tokens")
 SETS: dict[str, Collection[str]] = {

@@ -29,8 +29,8 @@ from mvt_deploy.bench.machine import describe
 from mvt_deploy.bench.statistics import latency, ratio
 from mvt_deploy.bundle import DEFAULT, Bundle, open_bundle
 from mvt_deploy.cli.options import ensure_model, say
+from mvt_deploy.crops import photograph_pairs
 from mvt_deploy.errors import UserError
-from mvt_deploy.photographs import photograph_pairs
 from mvt_deploy.tracker import Tracker
 from mvt_deploy.video.session import Outputs, track_source
 from mvt_deploy.video.sources import open_source

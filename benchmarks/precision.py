@@ -19,6 +19,7 @@ from typing import Annotated, Any
 import cv2
 import numpy as np
 import typer
+from mvt_deploy.evaluation.gate.report import tracking
 from reports import RESULTS, script, write_json
 
 from mvt_deploy.backends.registry import load
@@ -29,10 +30,9 @@ from mvt_deploy.bundle import DEFAULT, open_bundle
 from mvt_deploy.cli.options import ensure_model, say
 from mvt_deploy.errors import UserError
 from mvt_deploy.evaluation.datasets import open_dataset
-from mvt_deploy.evaluation.results import write_whole
-from mvt_deploy.fidelity.clips import Clip, from_dataset
-from mvt_deploy.fidelity.gate import follow, judge, tracked
-from mvt_deploy.fidelity.report import tracking
+from mvt_deploy.evaluation.gate.clips import Clip, from_dataset
+from mvt_deploy.evaluation.gate.compare import follow, judge, tracked
+from mvt_deploy.files import write_whole
 from mvt_deploy.geometry import BGRImage
 from mvt_deploy.training.clips import Clip as Track
 from mvt_deploy.training.clips import Moment

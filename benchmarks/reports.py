@@ -12,7 +12,7 @@ import typer
 
 from mvt_deploy.cli.options import say
 from mvt_deploy.errors import UserError
-from mvt_deploy.evaluation.results import write_whole
+from mvt_deploy.files import write_whole
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -30,10 +30,10 @@ from mvt_deploy.bench.session import Settings, run
 from mvt_deploy.bundle import DEFAULT, open_bundle
 from mvt_deploy.cli.options import ensure_model, say
 from mvt_deploy.errors import UserError
-from mvt_deploy.evaluation.results import write_whole
 from mvt_deploy.export.graphs import split
 from mvt_deploy.export.rewrites import PORTABLE, apply
 from mvt_deploy.export.to_onnx import OPSET, example_inputs
+from mvt_deploy.files import write_whole
 from mvt_deploy.network import load_checkpoint
 from mvt_deploy.tracker import Tracker
 from mvt_deploy.video.session import Outputs, track_source

@@ -16,12 +16,12 @@ import numpy as np
 
 from mvt_deploy import load
 from mvt_deploy.assets import asset
-from mvt_deploy.calibration.crops import write_crops
-from mvt_deploy.calibration.record import Target, record
 from mvt_deploy.export import export_bundle
-from mvt_deploy.export.int8.graphs import Int8
-from mvt_deploy.export.int8.ranges import CACHE
 from mvt_deploy.geometry import BGRImage, Box
+from mvt_deploy.quantize.calibration_set import write_crops
+from mvt_deploy.quantize.graphs import Int8
+from mvt_deploy.quantize.ranges import CACHE
+from mvt_deploy.quantize.record import Target, record
 from mvt_deploy.video.demo import render
 from mvt_deploy.video.sources import open_source
 from mvt_deploy.video.targets import choose_targets

@@ -6,12 +6,9 @@ This is the only module that knows the folder's layout.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
-import shutil
 import sys
-import tempfile
 import types
 import typing
 from collections.abc import Iterator
@@ -21,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .errors import BundleError
+from .files import draft_folder, inside, sha256, write_whole
 from .onnx_file import outline
 
 FORMAT = 1
@@ -228,11 +226,6 @@ def parse(kind: Any, value: Any, where: str) -> Any:
     raise ValueError(f"{where} is {type(value).__name__}, not {getattr(kind, '__name__', kind)}")
 
 
-def inside(folder: Path, path: Path) -> bool:
-    """Whether a path leads to something in a folder after all symbolic links are followed."""
-    return path.resolve().is_relative_to(folder.resolve())
-
-
 def _plain_name(name: str) -> bool:
     return bool(name) and name == os.path.basename(name) and name not in (".", "..") and not set(name) & set("\\:")
 
@@ -262,15 +255,6 @@ def _faults(manifest: Manifest) -> Iterator[str]:
             TensorInfo("score_map", "float32", ["n", grid, grid]),
         ]:
             yield f"graph {graph.file}, which gives no box, score and {grid}x{grid} score_map in float32"
-
-
-def sha256(path: str | os.PathLike[str]) -> str:
-    """Hex digest of a file's bytes."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,50 +392,20 @@ def staging(folder: str | os.PathLike[str]) -> Iterator[Path]:
     """A new folder beside ``folder`` that takes its place when the block ends well, and vanishes when it does not.
 
     Raises:
-        BundleError: the place cannot be written, or holds something that is not a bundle.
+        BundleError: The place cannot be written, or holds something that is not a bundle.
     """
     folder = Path(folder).resolve()  # "." has no name
     if folder.exists() and not exists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
         raise BundleError(f"{folder} exists and is no bundle: give another place with -o, or remove it.")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+        with draft_folder(folder) as place:
+            yield place
     except OSError as error:
         raise BundleError(
-            f"cannot write a bundle at {folder} ({error.strerror}): give another place with -o."
+            f"cannot write the bundle {folder} ({error.strerror or error}): give another place with -o."
         ) from error
-    try:
-        os.chmod(temporary, 0o755)
-        yield temporary
-        replace_folder(temporary, folder)
-    except OSError as error:
-        raise BundleError(f"cannot write the bundle {folder} ({error.strerror}).") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def replace_folder(new: Path, folder: Path) -> None:
-    """Put a folder in the place of another, which comes back if that fails; both lie in the same folder.
-
-    Raises:
-        OSError: it could not be done.
-    """
-    if not folder.exists():
-        os.replace(new, folder)
-        return
-    old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-old-"))
-    os.replace(folder, old / "old")
-    try:
-        os.replace(new, folder)
-    except OSError:
-        os.replace(old / "old", folder)
-        raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write ``manifest.json`` into a folder, whole or not at all."""
-    temporary = folder / f".{MANIFEST}.part"
-    temporary.write_text(json.dumps(dataclasses.asdict(manifest), indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, folder / MANIFEST)
+    write_whole(folder / MANIFEST, json.dumps(dataclasses.asdict(manifest), indent=1) + "\n")

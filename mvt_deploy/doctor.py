@@ -88,7 +88,7 @@ def _window() -> Finding:
 
 
 def _gpu() -> Finding:
-    from .device import open_device
+    from .backends.tensorrt.device import open_device
 
     try:
         device = open_device()
@@ -100,7 +100,7 @@ def _gpu() -> Finding:
 
 
 def _tensorrt() -> Finding:
-    from .engines.flavour import installed
+    from .backends.tensorrt.flavour import installed
 
     try:
         found = installed()

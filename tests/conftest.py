@@ -27,10 +27,10 @@ def bundle(pytestconfig: pytest.Config) -> Path:
     from mvt_deploy.assets import asset
     from mvt_deploy.bundle import exists
     from mvt_deploy.export import export_bundle
-    from mvt_deploy.export.int8.graphs import Int8
+    from mvt_deploy.quantize.graphs import Int8
 
     digest = hashlib.sha256(asset("mvt.safetensors").read_bytes())
-    for folder in ("network", "export", "export/int8", "calibration", "."):
+    for folder in ("network", "export", "quantize", "."):
         for path in sorted((ROOT / "mvt_deploy" / folder).glob("*.py")):
             digest.update(path.read_bytes())
     place = Path(pytestconfig.cache.mkdir("bundles")) / digest.hexdigest()[:16] / "mvt"  # type: ignore[union-attr]

@@ -18,10 +18,11 @@ sys.path.insert(0, str(Path(__file__).parent / "fuzz"))
 from tiny import restate, search, sidecar, tiny_bundle
 
 from mvt_deploy import load
-from mvt_deploy.bundle import open_bundle, sha256
-from mvt_deploy.engines.store import stored_engines
+from mvt_deploy.backends.tensorrt.store import stored_engines
+from mvt_deploy.backends.tensorrt.triton import TritonOptions, write_repository
+from mvt_deploy.bundle import open_bundle
 from mvt_deploy.errors import BackendError, BundleError
-from mvt_deploy.triton import TritonOptions, write_repository
+from mvt_deploy.files import sha256
 
 TEMPLATE, SEARCH = np.full((2, 128, 128, 3), 100, np.uint8), np.full((2, 256, 256, 3), 50, np.uint8)
 

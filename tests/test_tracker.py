@@ -203,7 +203,7 @@ def test_several_targets_go_their_own_ways(bundle: Path, shared: Path) -> None:
 
 
 def test_backends_agree_over_a_clip(bundle: Path, shared: Path) -> None:
-    """The runtimes follow one path, fp16 (whose own path is judged in tests/fidelity) answers the same crops alike."""
+    """The runtimes follow one path; fp16, whose own path the gate's tests judge, answers the same crops alike."""
     frames, truth = clip(shared, "vot_bag", 12)
     ours, reference, half = load(bundle), load(bundle, "torch"), load(bundle, precision="fp16")
     trackers = {model.label: Tracker(model, lost=None) for model in (ours, reference, half)}

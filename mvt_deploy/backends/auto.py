@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..crops import Pairs, photograph_pairs
 from ..errors import NonFiniteError, UserError
-from ..photographs import Pairs, photograph_pairs
 from .base import Backend, Features
 
 ROUNDS = 12

@@ -64,7 +64,7 @@ def load(
         raise BackendError(f"--device belongs to the torch backend: leave it out with --backend {backend}.")
     bundle = open_bundle(model)
     if backend == "trt":
-        from .tensorrt import TensorRtBackend
+        from .tensorrt.runner import TensorRtBackend
 
         return TensorRtBackend(bundle, precision)
     if backend == "torch" and device == "cuda":

@@ -83,7 +83,7 @@ def _single(settings: Settings, say: Say) -> Candidate:
     if settings.device != "cpu":
         provider = settings.device
     if backend == "trt":
-        from ..engines.store import default_precision
+        from ..backends.tensorrt.store import default_precision
 
         provider, precision = "tensorrt", precision or default_precision(open_bundle(settings.model))
     return Candidate(backend, provider, precision or "fp32", settings.threads, settings.batch)

@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ..errors import UserError
+from ..files import write_whole
 from .measure import Row
 from .report import Report, plot, require_plots, table, to_csv, warnings
 from .report import markdown as to_markdown
@@ -82,14 +83,10 @@ def _require_writable(path: Path) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        draft.write_bytes(content)
-        os.replace(draft, path)
+        write_whole(path, content)
     except OSError as error:
         raise _unwritable(path, error) from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _unwritable(path: Path, error: OSError) -> UserError:

@@ -25,10 +25,10 @@ def build(
     workspace: Annotated[int | None, typer.Option("--workspace", help="Limit of scratch memory, in MB.")] = None,
 ) -> None:
     """Compile the bundle's graphs into TensorRT engines (fp32 without --fp16 or --int8); prints the engine files."""
+    from ..backends.tensorrt.build import BuildOptions, build_engines
+    from ..backends.tensorrt.flavour import choose_builder
+    from ..backends.tensorrt.machine import gpu_here
     from ..bundle import open_bundle
-    from ..engines.build import BuildOptions, build_engines
-    from ..engines.flavour import choose_builder
-    from ..engines.machine import gpu_here
     from .bars import BuildBars
 
     options = BuildOptions(max_batch, level, compute_capability, workspace)

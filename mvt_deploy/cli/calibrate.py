@@ -27,9 +27,9 @@ def calibrate(
     threads: Threads = None,
 ) -> None:
     """Record template and search crops along real trajectories, for int8; prints the set's folder."""
-    from ..calibration.crops import require_place, write_crops
-    from ..calibration.record import Target, record
     from ..errors import UserError
+    from ..quantize.calibration_set import require_place, write_crops
+    from ..quantize.record import Target, record
     from ..video.sources import open_source
     from ..video.targets import choose_targets
 

@@ -41,13 +41,13 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Write graphs that the gate refuses.")] = False,
 ) -> None:
     """Export a checkpoint as a bundle of checked ONNX graphs; prints the bundle's folder."""
-    from ..budget import layers_to_keep
     from ..errors import UserError
+    from ..evaluation.gate.judge import Judge
     from ..export import export_bundle
-    from ..export.int8.graphs import Int8
     from ..export.rewrites import REWRITES
-    from ..fidelity.judge import Judge
-    from ..fidelity.report import export_lines
+    from ..quantize.budget import layers_to_keep
+    from ..quantize.graphs import Int8
+    from .tables import export_lines
 
     if unknown := [name for name in without if name not in REWRITES]:
         raise UserError(f"there is no rewrite '{unknown[0]}': choose from {', '.join(REWRITES)}.")

@@ -32,20 +32,21 @@ def gate(
 
     from ..errors import UserError
     from ..evaluation.datasets import open_dataset
-    from ..fidelity.clips import FRAMES, from_dataset, rendered
-    from ..fidelity.gate import compare
-    from ..fidelity.report import to_json, to_table, tracking
+    from ..evaluation.gate.clips import FRAMES, from_dataset, rendered
+    from ..evaluation.gate.compare import compare
+    from .bars import Bars
+    from .tables import gate_json, gate_table
 
     if limit is not None and not 0 <= limit <= 1:
         raise UserError(f"--limit is a drop of AO, 0 to 1, not {limit}.")
     chosen = rendered(frames or FRAMES) if clips is None else from_dataset(open_dataset(clips), frames)
     reference = open_model(model, "ort", threads=threads)
     candidate = open_model(model, backend, provider, precision, threads, device)
-    with tracking(3 * sum(clip.count for clip in chosen)) as tick:
-        verdict = compare(reference, candidate, chosen, limit, precision=precision, tick=tick)
+    with Bars() as bars, bars.task("frames", 3 * sum(clip.count for clip in chosen)) as frames_done:
+        verdict = compare(reference, candidate, chosen, limit, precision=precision, tick=frames_done.advance)
     if json:
-        print(to_json(verdict))
+        print(gate_json(verdict))
     else:
-        Console().print(to_table(verdict))
+        Console().print(gate_table(verdict))
     if not verdict.passed:
         raise typer.Exit(1)

@@ -25,8 +25,8 @@ def package(
     name: Annotated[str, typer.Option("--name", help="The models are NAME_template and NAME_search.")] = "mvt",
 ) -> None:
     """Package the bundle for serving many streams; prints the folders written."""
+    from ..backends.tensorrt.triton import TritonOptions, write_repository
     from ..bundle import open_bundle
-    from ..triton import TritonOptions, write_repository
 
     options = TritonOptions(platform, precision, max_batch, instances, kind, delay, name)
     ensure_model(model)

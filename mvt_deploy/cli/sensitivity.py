@@ -31,12 +31,12 @@ def sensitivity(
     """Rank layers by the error each adds when it alone is int8; run again to resume."""
     from rich.console import Console
 
-    from ..export.int8.placement import candidates
-    from ..export.int8.qdq import quantise
-    from ..export.int8.sources import open_source
-    from ..fidelity.report import ranking_json, ranking_table
-    from ..fidelity.sensitivity import Probe, rank
+    from ..quantize.placement import candidates
+    from ..quantize.qdq import quantise
+    from ..quantize.sensitivity import Probe, rank
+    from ..quantize.sources import open_source
     from .bars import count_bar
+    from .tables import ranking_json, ranking_table
 
     ensure_model(model)
     source = open_source(bundle.open_bundle(model), target, calibration, method, say)

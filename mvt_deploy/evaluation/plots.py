@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MissingExtra
+from ..files import write_whole
 from .attributes import NAMES
 from .metrics import Score, by_attribute, curve, figures
 from .report import THRESHOLDS
-from .results import write_whole
 
 _CURVES = {
     "success": ("Success", "overlap threshold (IoU)", "share of frames above", "success_auc", "AUC"),

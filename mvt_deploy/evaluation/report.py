@@ -13,6 +13,7 @@ from typing import Any
 
 from rich.table import Table
 
+from ..files import write_whole
 from .attributes import NAMES
 from .compare import Difference
 from .metrics import (
@@ -29,7 +30,7 @@ from .metrics import (
     score,
     unscored,
 )
-from .results import RunFolder, write_whole
+from .results import RunFolder
 from .sequence import Dataset
 
 _SPEEDS = ("fps_mean", "fps_total")

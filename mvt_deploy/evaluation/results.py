@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UserError
+from ..files import write_whole
 from .metrics import Floats
 from .sequence import Boxes, Dataset, Sequence
 
@@ -29,14 +29,6 @@ class Result:
     boxes: Boxes
     scores: Floats
     seconds: Floats
-
-
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file so that it is there entirely or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-    os.replace(temporary, path)
 
 
 def table(values: Boxes | Floats, number_format: str) -> str:

@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ..files import write_whole
 from ..geometry import BGRImage
 from .metrics import Score
-from .results import RunFolder, write_whole
+from .results import RunFolder
 from .sequence import Boxes, Dataset, Sequence
 
 _TILE = (320, 240)  # width, height

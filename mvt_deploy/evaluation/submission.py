@@ -6,7 +6,8 @@ import io
 import zipfile
 from pathlib import Path
 
-from .results import RunFolder, table, write_whole
+from ..files import write_whole
+from .results import RunFolder, table
 from .sequence import Dataset
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same results make the same bytes

@@ -16,13 +16,14 @@ import torch
 
 from .. import bundle as bundles
 from ..assets import asset
-from ..bundle import Bundle, CheckpointInfo, Gate, GraphInfo, Manifest, TrackerSpec, open_bundle, sha256
+from ..bundle import Bundle, CheckpointInfo, Gate, GraphInfo, Manifest, TrackerSpec, open_bundle
+from ..crops import Pairs, photograph_pairs
 from ..errors import ParityError
+from ..files import sha256
 from ..network import MVT, load_checkpoint, save_checkpoint
-from ..photographs import Pairs, photograph_pairs
+from ..quantize.graphs import Int8, int8_graphs
 from ..version import __version__
 from .graphs import Graph, cast, split
-from .int8.graphs import Int8, int8_graphs
 from .parity import Answer, measure, reference
 from .rewrites import ORT, PORTABLE, REWRITES, apply
 from .session import runner
@@ -36,7 +37,7 @@ _TOOLS = (torch, onnx, onnxscript, onnxsim, onnxruntime)
 
 Say = Callable[[str], None]
 Judge = Callable[[Path, str, str], Gate | None]
-"""Judges the graphs in a folder by precision and target, where it can: see :mod:`mvt_deploy.fidelity`."""
+"""Judges the graphs in a folder by precision and target, where it can: see :mod:`mvt_deploy.evaluation.gate`."""
 
 
 def _silent(_message: str) -> None:

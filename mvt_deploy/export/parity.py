@@ -10,10 +10,10 @@ import numpy.typing as npt
 import torch
 
 from ..bundle import Parity
+from ..crops import Pairs
 from ..errors import ParityError
 from ..network import MVT, SEARCH_SIZE
 from ..network.inference import GRID, decode, hann_window, prepare
-from ..photographs import Pairs
 
 TOLERANCE = {"fp32": 1e-4, "fp16": 5e-3, "int8": 0.15}
 """Largest difference of any output a graph may have: scores in 0..1, boxes in fractions of the crop."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from ..files import draft
 from ..network import MVT, SEARCH_SIZE, TEMPLATE_SIZE, Maps, load_checkpoint
 from .to_onnx import OPSET, quiet
 
@@ -28,20 +28,14 @@ def export_published(checkpoint: Path, path: Path) -> None:
         CheckpointError: the checkpoint cannot be read or does not fit.
     """
     inputs = tuple(torch.zeros(1, 3, side, side) for side in (TEMPLATE_SIZE, SEARCH_SIZE))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with quiet():
-            program = torch.onnx.export(
-                _Single(load_checkpoint(checkpoint)).eval(),
-                inputs,
-                dynamo=True,
-                opset_version=OPSET,
-                input_names=["template", "search"],
-                output_names=["score", "size", "offset"],
-            )
-            assert program is not None
-            program.save(draft)
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with draft(path) as temporary, quiet():
+        program = torch.onnx.export(
+            _Single(load_checkpoint(checkpoint)).eval(),
+            inputs,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["template", "search"],
+            output_names=["score", "size", "offset"],
+        )
+        assert program is not None
+        program.save(temporary)

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..errors import CheckpointError
+from ..files import draft
 from .model import MVT
 from .pickled import read_pickle
 
@@ -117,10 +118,5 @@ def save_checkpoint(model: MVT, path: str | os.PathLike[str], metadata: dict[str
     """Write the state dict as safetensors under the published key names, whole or not at all."""
     path = Path(path)
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with draft(path) as temporary:
         save_file(state, temporary, metadata={"format": "pt", "network": "mvt", **(metadata or {})})
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import torch
 
 from ..errors import TrainingError
+from ..files import draft
 from ..network import MVT, save_checkpoint
 
 CONFIG, LOG, STATE, LATEST, BEST = "config.json", "log.jsonl", "state.pt", "mvt.safetensors", "best.safetensors"
@@ -75,13 +74,8 @@ class RunFolder:
 
     def save_state(self, state: dict[str, Any]) -> None:
         """Write the state, whole or not at all."""
-        handle, temporary = tempfile.mkstemp(dir=self.path, suffix=".part")
-        os.close(handle)
-        try:
+        with draft(self.state) as temporary:
             torch.save(state, temporary)
-            os.replace(temporary, self.state)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
 
     def load_state(self) -> dict[str, Any] | None:
         """The last state, or None if the run ended before the first one was written.

@@ -14,10 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ..errors import MissingExtra, SinkError, UserError
 from ..geometry import Box
 from ..tracker import Tracker
-from .events import EventsSink
 from .groundtruth import AO_RULE, average_overlap, candidates
 from .pipeline import Outcome, Sink, Step, run
-from .sinks import JsonSink, ResultsSink, VideoSink, results_paths, time_path
+from .sinks import EventsSink, JsonSink, ResultsSink, VideoSink, results_paths, time_path
 from .sources import Source
 from .targets import Targets
 from .window import Viewer, require_display

@@ -17,6 +17,7 @@ import numpy as np
 
 from ..errors import SinkError
 from ..geometry import BGRImage
+from .events import fields, log
 from .overlay import draw
 from .pipeline import Step
 from .sources import fit_for_opencv, quiet_opencv
@@ -32,6 +33,7 @@ CODECS: dict[str, tuple[str, ...]] = {
 
 _SPARE_BYTES = 32 << 20  # left free on the disk, so that the video can still be closed
 _POLL_SECONDS, _READER_SECONDS = 0.2, 2.0  # how often, and how long once stopped, JSON lines wait for their reader
+_DROPPED_SECONDS = 60.0  # between two records of dropped frames
 _SPACE_EVERY = 50  # frames between two looks at the free space
 
 
@@ -361,3 +363,40 @@ def _require_space(path: Path) -> None:
         raise SinkError(
             f"the disk of '{path}' is full ({free >> 20} MB left): free some space, or choose another place."
         )
+
+
+class EventsSink:
+    """Logs what changes from frame to frame."""
+
+    def __init__(self) -> None:
+        self._lost: set[int] = set()
+        self._dropped = 0
+        self._told = -_DROPPED_SECONDS
+
+    def write(self, step: Step) -> None:
+        """Log the targets that were lost or found in this step, and once a minute the frames dropped since."""
+        lost = {number for number, track in enumerate(step.tracks, 1) if track.state == "lost"}
+        for number in sorted(lost ^ self._lost):
+            track = step.tracks[number - 1]
+            log.info(
+                "target %d is %s",
+                number,
+                "lost" if number in lost else "found again",
+                extra=fields(
+                    target=number,
+                    state=track.state,
+                    frame=step.frame.index,
+                    score=round(track.score, 4),
+                    box=[round(value, 3) for value in track.box.as_tuple()],
+                ),
+            )
+        self._lost = lost
+        if step.dropped > self._dropped and time.monotonic() - self._told >= _DROPPED_SECONDS:
+            new, self._dropped, self._told = step.dropped - self._dropped, step.dropped, time.monotonic()
+            log.info("%d frames dropped to keep up", new, extra=fields(dropped=step.dropped, frame=step.frame.index))
+
+    def close(self) -> None:
+        """Nothing to finish."""
+
+    def abort(self) -> None:
+        """Nothing to remove."""

@@ -20,8 +20,8 @@ from mvt_deploy.errors import BackendError, NonFiniteError
 
 pytest.importorskip("torch")
 
+from mvt_deploy.crops import Pairs, photograph_pairs
 from mvt_deploy.export.parity import TOLERANCE
-from mvt_deploy.photographs import Pairs, photograph_pairs
 
 KINDS = [
     ("ort", "fp32", 1e-5),

@@ -10,8 +10,8 @@ torch = pytest.importorskip("torch")
 from mvt_deploy.assets import asset
 from mvt_deploy.backends.torch import TorchBackend
 from mvt_deploy.backends.torch_cuda import TorchCudaBackend
+from mvt_deploy.crops import photograph_pairs
 from mvt_deploy.errors import BackendError
-from mvt_deploy.photographs import photograph_pairs
 
 
 @pytest.mark.slow

@@ -12,9 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from mvt_deploy.backends.registry import load
+from mvt_deploy.backends.tensorrt.device import open_device
 from mvt_deploy.bundle import open_bundle
 from mvt_deploy.cli.main import app
-from mvt_deploy.device import open_device
 from mvt_deploy.errors import BackendError, MissingExtra, UserError
 
 runner = CliRunner()
@@ -50,7 +50,7 @@ def test_build(fresh: Path) -> None:
 
 
 def test_build_with_nothing_to_build_with(fresh: Path, monkeypatch: pytest.MonkeyPatch, no_gpu: None) -> None:
-    monkeypatch.setattr("mvt_deploy.engines.flavour.installed", list)
+    monkeypatch.setattr("mvt_deploy.backends.tensorrt.flavour.installed", list)
     with pytest.raises(MissingExtra, match=r"building engines needs the package 'tensorrt_rtx'.*mvt-deploy\[trt-rtx\]"):
         runner.invoke(app, ["build", "--model", str(fresh)], catch_exceptions=False)
 

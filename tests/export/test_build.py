@@ -13,13 +13,13 @@ torch = pytest.importorskip("torch")
 
 from mvt_deploy import bundle as bundles
 from mvt_deploy.assets import asset
+from mvt_deploy.crops import photograph_pairs
 from mvt_deploy.errors import BundleError, ParityError
 from mvt_deploy.export import export_bundle
 from mvt_deploy.export.build import _judged
 from mvt_deploy.export.parity import TOLERANCE, measure, reference
 from mvt_deploy.export.session import runner
 from mvt_deploy.network import load_checkpoint
-from mvt_deploy.photographs import photograph_pairs
 
 
 def test_manifest(bundle: Path) -> None:

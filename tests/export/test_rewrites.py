@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from mvt_deploy.assets import asset
+from mvt_deploy.crops import Pairs, photograph_pairs
 from mvt_deploy.errors import UserError
 from mvt_deploy.export.graphs import split
 from mvt_deploy.export.parity import measure, reference
@@ -20,7 +21,6 @@ from mvt_deploy.export.to_onnx import example_inputs, to_onnx
 from mvt_deploy.network import MVT, load_checkpoint
 from mvt_deploy.network.blocks import unfold
 from mvt_deploy.network.inference import Located, decode, hann_window, prepare
-from mvt_deploy.photographs import Pairs, photograph_pairs
 
 ORT_OPERATORS = ("fuse_attention", "flatten_tokens")
 RUNS_IN_TORCH = [name for name in REWRITES if name not in ORT_OPERATORS]

@@ -29,11 +29,12 @@ from safetensors.torch import save
 from tiny import restate, search, sidecar, tiny_bundle
 
 from mvt_deploy import load
-from mvt_deploy.bundle import LARGEST_CROP, inside, open_bundle
-from mvt_deploy.engines.store import stored_engines
+from mvt_deploy.backends.tensorrt.store import stored_engines
+from mvt_deploy.bundle import LARGEST_CROP, open_bundle
 from mvt_deploy.errors import BackendError, BoxError, BundleError, CheckpointError, SourceError
 from mvt_deploy.evaluation.datasets.files import boxes
 from mvt_deploy.evaluation.sequence import DatasetError
+from mvt_deploy.files import inside
 from mvt_deploy.geometry import Box, clip, crop, crop_window, map_back
 from mvt_deploy.network import read_checkpoint
 from mvt_deploy.onnx_file import outline

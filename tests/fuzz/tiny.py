@@ -12,17 +12,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from mvt_deploy.bundle import (
-    FORMAT,
-    CheckpointInfo,
-    GraphInfo,
-    Manifest,
-    Parity,
-    TrackerSpec,
-    sha256,
-    write_manifest,
-)
+from mvt_deploy.bundle import FORMAT, CheckpointInfo, GraphInfo, Manifest, Parity, TrackerSpec, write_manifest
 from mvt_deploy.export.to_onnx import tensors
+from mvt_deploy.files import sha256
 
 
 def template() -> onnx.ModelProto:
@@ -111,8 +103,8 @@ def restate(folder: Path, role: str, data: bytes) -> None:
 
 def sidecar() -> dict[str, Any]:
     """A well-formed engine sidecar, as parsed JSON."""
-    from mvt_deploy.engines.plan import Plan
-    from mvt_deploy.engines.store import EngineInfo, Profile
+    from mvt_deploy.backends.tensorrt.plan import Plan
+    from mvt_deploy.backends.tensorrt.store import EngineInfo, Profile
 
     plan = Plan(9, 1, 2, 0, 3, 0)
     info = EngineInfo(

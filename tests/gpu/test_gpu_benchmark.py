@@ -13,8 +13,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from mvt_deploy import load
+from mvt_deploy.crops import photograph_pairs
 from mvt_deploy.errors import BackendError
-from mvt_deploy.photographs import photograph_pairs
 
 SCRIPT = Path(__file__).parent.parent.parent / "benchmarks" / "gpu.py"
 

@@ -15,15 +15,15 @@ if not torch.cuda.is_available():
 
 from mvt_deploy.assets import asset
 from mvt_deploy.backends.base import SearchResult
+from mvt_deploy.backends.tensorrt.build import BuildOptions, build_engines
+from mvt_deploy.backends.tensorrt.device import open_device
+from mvt_deploy.backends.tensorrt.flavour import Flavour, installed
+from mvt_deploy.backends.tensorrt.machine import gpu_here
 from mvt_deploy.backends.torch import TorchBackend
 from mvt_deploy.backends.torch_cuda import TorchCudaBackend
 from mvt_deploy.bundle import Bundle, open_bundle
-from mvt_deploy.device import open_device
-from mvt_deploy.engines.build import BuildOptions, build_engines
-from mvt_deploy.engines.flavour import Flavour, installed
-from mvt_deploy.engines.machine import gpu_here
+from mvt_deploy.crops import Pairs, photograph_pairs
 from mvt_deploy.errors import UserError
-from mvt_deploy.photographs import Pairs, photograph_pairs
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def built(
 
 @pytest.fixture(params=[("fp32", 5e-3), ("fp16", 1e-2)], ids=["fp32", "fp16"])
 def engine(request: pytest.FixtureRequest, built: tuple[Bundle, Flavour]) -> Iterator[tuple[object, float]]:
-    from mvt_deploy.backends.tensorrt import TensorRtBackend
+    from mvt_deploy.backends.tensorrt.runner import TensorRtBackend
 
     precision, tolerance = request.param
     model = TensorRtBackend(built[0], precision, flavours=[built[1]])

@@ -1,0 +1,271 @@
+"""TensorRT: engines run from fixed memory with one CUDA graph launch a frame."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from ...bundle import Bundle
+from ...errors import BackendError, MissingExtra
+from ..base import SearchResult
+from ..checks import check_crops, check_process, check_result
+from .device import Device, Graph, open_device
+from .flavour import NAMES, Flavour, installed
+from .runtime import Engine
+from .store import PREFERENCE, default_precision, find_engine, graph_pair
+
+DEPTH = 2
+"""Batches in flight at once: while the GPU works on one, the CPU fills the other."""
+_KEPT = 4  # numbers of targets that keep their memory; the one unused for longest goes
+_FOUND = ("box", "score")  # fetched for every frame; the score map only when asked for
+
+
+class Features:
+    """Template features of ``n`` targets in device memory, freed with the last reference."""
+
+    def __init__(self, device: Device, engine: Engine, n: int) -> None:
+        outputs = [t for t in engine.tensors.values() if not t.is_input]
+        self.n = n
+        self.sizes = {t.name: t.size(n) for t in outputs}
+        self.addresses = {name: device.allocate(size) for name, size in self.sizes.items()}
+        self._free = weakref.finalize(self, _free, device, tuple(self.addresses.values()))
+        self._free.atexit = False  # the driver frees it all by then
+
+
+def _free(device: Device, addresses: tuple[int, ...]) -> None:
+    for address in addresses:
+        device.free(address)
+
+
+class Pending:
+    """A search on its way: :meth:`result` waits for it."""
+
+    def __init__(self, lane: _Lane, score_map: bool) -> None:
+        self._lane: _Lane | None = lane
+        self._score_map = score_map
+        self._result: SearchResult | None = None
+
+    def result(self) -> SearchResult:
+        """The search's answer; asking again gives it again.
+
+        Raises:
+            NonFiniteError: the network returned a value that is not finite.
+        """
+        result = self.wait()
+        return check_result(result, len(result.box))
+
+    def wait(self) -> SearchResult:
+        """:meth:`result`, without a look at the values."""
+        if self._lane is not None:
+            self._result = self._lane.collect(self._score_map)
+            self._lane = None
+        assert self._result is not None
+        return self._result
+
+
+class _Lane:
+    """A stream with everything one search of ``n`` targets needs, at addresses that never change."""
+
+    def __init__(self, device: Device, engine: Engine, n: int) -> None:
+        self._device, self._n = device, n
+        self._stream = device.stream()
+        tensors = engine.tensors
+        self._memory = {name: device.allocate(t.size(n)) for name, t in tensors.items()}
+        self._crops: npt.NDArray[np.uint8] = device.pinned(tensors["crop"].batched(n), np.uint8)
+        self._found = {name: device.pinned(t.batched(n), t.dtype) for name, t in tensors.items() if not t.is_input}
+        self._execution = engine.context(n, self._memory, self._stream)
+        self._features: Features | None = None
+        self._graph: Graph | None = None
+        self._warm = False
+        self._pending: Pending | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a search was started whose result nobody has asked for."""
+        return self._pending is not None
+
+    def start(self, crops: npt.NDArray[np.uint8], features: Features, score_map: bool) -> Pending:
+        if self._pending is not None:
+            self._pending.wait()  # its memory is about to be written
+        np.copyto(self._crops, crops)
+        if features is not self._features:
+            for name, size in features.sizes.items():
+                self._device.copy(self._memory[name], features.addresses[name], size, self._stream)
+            self._features = features
+        if not self._warm:
+            self._warm_up()
+        if self._graph is not None:
+            self._graph.launch(self._stream)
+        else:
+            self._work()
+        if score_map:
+            self._device.download(self._found["score_map"], self._memory["score_map"], self._stream)
+        self._pending = Pending(self, score_map)
+        return self._pending
+
+    def collect(self, score_map: bool) -> SearchResult:
+        self._pending = None
+        self._device.synchronize(self._stream)
+        names = (*_FOUND, "score_map") if score_map else _FOUND
+        return SearchResult(*(self._found[name].copy() for name in names))
+
+    def close(self) -> None:
+        if self._pending is not None:
+            self._pending.wait()
+        if self._graph is not None:
+            self._graph.close()
+        self._features = None
+        del self._execution
+        for address in self._memory.values():
+            self._device.free(address)
+        for array in (self._crops, *self._found.values()):
+            self._device.unpin(array)
+        self._device.release_stream(self._stream)
+
+    def _work(self) -> None:
+        self._device.upload(self._memory["crop"], self._crops, self._stream)
+        self._execution.enqueue(self._stream)
+        for name in _FOUND:
+            self._device.download(self._found[name], self._memory[name], self._stream)
+
+    def _warm_up(self) -> None:
+        """Run once, so that nothing is set up lazily any more, then record the graph."""
+        self._work()
+        self._device.synchronize(self._stream)
+        if self._execution.capturable(self._stream):
+            self._graph = self._device.capture(self._stream, self._work)
+        self._warm = True
+
+
+class TensorRtBackend:
+    """Runs a bundle's engines on the first visible NVIDIA GPU. One thread at a time may use it.
+
+    Args:
+        bundle: an opened bundle with engines (``mvt-deploy build``).
+        precision: ``"fp32"``, ``"fp16"`` or ``"int8"``; None takes the best one built: fp16, then int8, then fp32.
+        device: the GPU; None opens it.
+        flavours: TensorRT installations to choose from; None looks for those installed.
+
+    Raises:
+        MissingExtra: neither TensorRT nor a device layer is installed.
+        BackendError: no GPU, or no engine that fits this GPU and this TensorRT.
+        BundleError: the bundle lacks graphs of this precision.
+    """
+
+    name = "trt"
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        precision: str | None = None,
+        *,
+        device: Device | None = None,
+        flavours: list[Flavour] | None = None,
+    ) -> None:
+        self._engines: list[Engine] = []
+        self._lanes: dict[int, deque[_Lane]] = {}
+        self._device = device or open_device()  # counts the GPUs before any TensorRT runtime exists
+        flavours = installed() if flavours is None else flavours
+        if not flavours:
+            raise MissingExtra("the trt backend", "trt", NAMES[0])
+        precision = precision or default_precision(bundle)
+        if precision not in PREFERENCE:
+            raise BackendError(f"TensorRT engines are {', '.join(PREFERENCE)}, not {precision}: choose one of these.")
+        template, search = graph_pair(bundle, precision)
+        stored, flavour = find_engine(bundle, search, flavours, self._device.gpu)
+        beside, same = find_engine(bundle, template, [flavour], self._device.gpu)
+        self.spec = bundle.manifest.tracker
+        self.label = f"trt {precision} ({flavour.label})"
+        self._home = os.getpid()
+        self._search = Engine(stored, flavour)
+        self._template = Engine(beside, same)
+        self._engines = [self._search, self._template]
+        for engine, graph in ((self._search, search), (self._template, template)):
+            if {t.name: (t.dtype.name, list(t.shape)) for t in engine.tensors.values()} != {
+                t.name: (t.dtype, t.shape[1:]) for t in (*graph.inputs, *graph.outputs)
+            }:
+                raise BackendError(
+                    f"the {graph.role} engine has other inputs or outputs than {graph.file}: "
+                    f"build it again with  mvt-deploy build --model {bundle.folder}."
+                )
+        self.max_batch = self._search.max_batch
+
+    def template(self, crops: npt.NDArray[np.uint8]) -> Features:
+        check_process(self._home)
+        check_crops(crops, self.spec.template_size)
+        device, n = self._device, len(crops)
+        features = Features(device, self._template, n)
+        stream = device.stream()
+        pinned: npt.NDArray[np.uint8] = device.pinned(crops.shape, np.uint8)
+        np.copyto(pinned, crops)
+        memory = device.allocate(pinned.nbytes)
+        try:
+            execution = self._template.context(n, {"crop": memory, **features.addresses}, stream)
+            device.upload(memory, pinned, stream)
+            execution.enqueue(stream)
+            device.synchronize(stream)
+        finally:
+            device.free(memory)
+            device.unpin(pinned)
+            device.release_stream(stream)
+        return features
+
+    def search(self, crops: npt.NDArray[np.uint8], features: Features, score_map: bool = False) -> SearchResult:
+        return self.submit(crops, features, score_map).result()
+
+    def submit(self, crops: npt.NDArray[np.uint8], features: Features, score_map: bool = False) -> Pending:
+        """Start a search and return at once; up to two of the same number of targets run while the caller cuts crops.
+
+        The crops are copied, so their array may be reused. A third search waits for the first.
+        """
+        check_process(self._home)
+        check_crops(crops, self.spec.search_size)
+        if features.n != len(crops):
+            raise BackendError(f"{features.n} targets' features, {len(crops)} crops: give one crop a target.")
+        return self._lane_for(len(crops)).start(crops, features, score_map)
+
+    def stream(self, batches: Iterable[tuple[npt.NDArray[np.uint8], Features]]) -> Iterator[SearchResult]:
+        """Search many batches for throughput: the next one is taken from ``batches`` while the GPU works on the last.
+
+        Yields the results in order, one batch behind.
+        """
+        waiting: deque[Pending] = deque()
+        for crops, features in batches:
+            waiting.append(self.submit(crops, features))
+            if len(waiting) == DEPTH:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+    def close(self) -> None:
+        """Free everything on the GPU; calling it twice is allowed. Features of this backend are void afterwards."""
+        while self._lanes:
+            self._drop(next(iter(self._lanes)))
+        for engine in self._engines:
+            engine.close()
+        if self._engines:
+            self._engines = []
+            self._device.close()
+
+    def _lane_for(self, n: int) -> _Lane:
+        """A lane for ``n`` targets: an idle one, else a new one up to DEPTH, else the one started first."""
+        lanes = self._lanes.pop(n, None) or deque()
+        self._lanes[n] = lanes  # last used is last
+        if len(self._lanes) > _KEPT:
+            self._drop(next(iter(self._lanes)))
+        lane = next((lane for lane in lanes if not lane.busy), None)
+        if lane is None:
+            lane = _Lane(self._device, self._search, n) if len(lanes) < DEPTH else lanes[0]
+        if lane in lanes:
+            lanes.remove(lane)
+        lanes.append(lane)
+        return lane
+
+    def _drop(self, n: int) -> None:
+        for lane in self._lanes.pop(n):
+            lane.close()

@@ -1,1 +1,0 @@
-"""Calibration: crops along real trajectories, recorded once, that activation ranges are measured on."""

@@ -1,0 +1,79 @@
+"""Tables and lines that the commands print."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from ..bundle import Bundle, Gate
+
+if TYPE_CHECKING:
+    from ..quantize.sensitivity import LayerError  # which needs onnx
+
+
+def gate_json(gate: Gate) -> str:
+    """The verdict's fields by name."""
+    return json.dumps(asdict(gate), indent=1)
+
+
+def gate_table(gate: Gate) -> Table:
+    """For the screen."""
+    table = Table(title=f"{gate.candidate} against {gate.reference}", caption=gate.reason)
+    table.add_column("over")
+    table.add_column(f"{gate.clips} clips, {gate.frames} frames", justify="right")
+    interval = f"({gate.ao_drop_low:+.4f} to {gate.ao_drop_high:+.4f})"
+    for name, value in (
+        ("AO of the reference", f"{gate.ao_reference:.4f}"),
+        ("AO of the candidate", f"{gate.ao_candidate:.4f}"),
+        ("drop of AO", f"{gate.ao_drop:+.4f} {interval}"),
+        ("drop of AO in the same windows", f"{gate.same_windows_drop:+.4f}"),
+        ("limit", f"{gate.limit:g}"),
+        ("mean IoU of the trajectories", f"{gate.mean_iou:.4f}"),
+        ("mean IoU in the same windows", f"{gate.same_windows_iou:.4f}"),
+        ("worst clip", f"{gate.worst_clip.name} {gate.worst_clip.iou:.4f}"),
+        ("score drift, mean and largest", f"{gate.score_drift:.4f}, {gate.score_drift_max:.4f}"),
+        ("frames not finite", str(gate.nonfinite)),
+        ("verdict", "passes" if gate.passed else "FAILS"),
+    ):
+        table.add_row(name, value)
+    return table
+
+
+def ranking_json(ranking: Sequence[LayerError]) -> str:
+    """Layers by name with their errors, worst first."""
+    return json.dumps([asdict(error) for error in ranking], indent=1)
+
+
+def ranking_table(ranking: Sequence[LayerError], target: str, pairs: int) -> Table:
+    """For the screen: worst first."""
+    table = Table(title=f"int8 for {target}: each layer quantised alone, on {pairs} crops, against floating point")
+    for name in ("layer", "operator"):
+        table.add_column(name)
+    for name in ("1 - IoU mean", "95%", "score mean", "largest"):
+        table.add_column(name, justify="right")
+    for error in ranking:
+        figures = (error.box_mean, error.box_p95, error.score_mean, error.score_max)
+        table.add_row(error.name, error.operator, *(f"{figure:.5f}" for figure in figures))
+    return table
+
+
+def export_lines(bundle: Bundle) -> Iterator[str]:
+    """What an export made, a line a graph, and what the gate says of it."""
+    for graph in bundle.manifest.graphs:
+        if graph.role == "template" and graph.precision == "int8":
+            continue  # a floating-point file listed again
+        size = (bundle.folder / graph.file).stat().st_size / 1e6
+        kept = f", {len(graph.calibration.kept)} layers kept" if graph.calibration and graph.calibration.kept else ""
+        yield (
+            f"  {graph.file:<25} {size:5.1f} MB   differs from PyTorch by {graph.parity.max_abs:.1e} at most "
+            f"({graph.parity.box_px:.3f} px) on {graph.parity.cases} crops{kept}"
+        )
+    for gate in bundle.manifest.gates:
+        yield (
+            f"  {gate.candidate:<25} {'passes' if gate.passed else 'FAILS'}: {gate.reason}; trajectories "
+            f"overlap fp32's by {gate.mean_iou:.3f} over {gate.clips} clips"
+        )

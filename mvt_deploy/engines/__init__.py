@@ -1,1 +1,0 @@
-"""TensorRT engines: how they are built, kept beside a bundle's graphs, found again and run."""

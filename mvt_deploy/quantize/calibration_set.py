@@ -1,0 +1,206 @@
+"""A calibration set on disk: template and search crops as JPEG files, and an index that says where each came from."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ..bundle import parse
+from ..crops import Pairs
+from ..errors import CalibrationError
+from ..files import draft_folder
+
+INDEX = "calibration.json"
+FORMAT = 1
+FEWEST = 16
+"""Pairs a set must have: activation ranges of fewer say little."""
+_QUALITY = 95  # of the JPEG files: a third of a PNG's size, and less than a camera's own compression
+_SMOOTHEST_NOISE = 0.5  # correlation of neighbouring pixels: 0 for noise, above 0.8 for anything a lens made
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Where one pair came from.
+
+    Attributes:
+        template: file of the template crop.
+        search: file of the search crop.
+        source: name of the clip.
+        frame: number of the search crop's frame in the clip, from 0.
+        kind: ``"path"`` (as the tracker cut it), ``"hard"`` (the same, where its score was low) or ``"jitter"``
+            (window displaced and rescaled).
+        score: the tracker's score in that frame, 0..1.
+    """
+
+    template: str
+    search: str
+    source: str
+    frame: int
+    kind: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    format: int
+    pairs: list[Sample]
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One pair before it is a file: BGR crops uint8 ``[128, 128, 3]`` and ``[256, 256, 3]``, and what :class:`Sample`
+    says of them."""
+
+    template: npt.NDArray[np.uint8]
+    search: npt.NDArray[np.uint8]
+    source: str
+    frame: int
+    kind: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class CropSet:
+    """A calibration set in memory: its pairs, where they came from, and the digest of its files."""
+
+    pairs: Pairs
+    samples: list[Sample]
+    digest: str
+
+
+def holds_crops(folder: Path) -> bool:
+    """True where a folder holds a calibration set."""
+    return (folder / INDEX).is_file()
+
+
+def write_crops(folder: Path, recordings: Sequence[Recording]) -> None:
+    """Write a set, whole or not at all; an earlier set in the folder is replaced.
+
+    Raises:
+        CalibrationError: too few pairs, or the folder cannot be written or holds something else.
+    """
+    if len(recordings) < FEWEST:
+        raise CalibrationError(
+            f"{len(recordings)} pairs are too few to calibrate on: give more or longer clips (at least {FEWEST} pairs)."
+        )
+    require_place(folder)
+    folder = folder.resolve()  # "." has no name, and of a link it is the set that is replaced
+    try:
+        with draft_folder(folder) as place:
+            _write(place, recordings)
+    except OSError as error:
+        raise CalibrationError(f"cannot write the calibration set {folder} ({error.strerror or error}).") from error
+
+
+def require_place(folder: Path) -> None:
+    """Check that a set may be written to a folder.
+
+    Raises:
+        CalibrationError: the folder holds something else, or is a file.
+    """
+    try:
+        taken = folder.exists() and not holds_crops(folder) and (not folder.is_dir() or any(folder.iterdir()))
+    except OSError as error:
+        raise CalibrationError(f"cannot write the calibration set {folder} ({error.strerror or error}).") from error
+    if taken:
+        raise CalibrationError(f"{folder} exists and is no calibration set: give another place with -o, or remove it.")
+
+
+def _write(folder: Path, recordings: Sequence[Recording]) -> None:
+    templates: dict[bytes, str] = {}
+    samples = []
+    for number, one in enumerate(recordings):
+        key = one.template.tobytes()
+        if key not in templates:
+            templates[key] = f"template-{len(templates):03}.jpg"
+            _save(folder / templates[key], one.template)
+        search = f"search-{number:03}.jpg"
+        _save(folder / search, one.search)
+        samples.append(Sample(templates[key], search, one.source, one.frame, one.kind, round(one.score, 4)))
+    index = {"format": FORMAT, "pairs": [dataclasses.asdict(sample) for sample in samples]}
+    (folder / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+
+
+def _save(path: Path, image: npt.NDArray[np.uint8]) -> None:
+    data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1]
+    path.write_bytes(data.tobytes())
+
+
+def read_crops(folder: Path) -> CropSet:
+    """Read a set and check that it shows something.
+
+    Raises:
+        CalibrationError: no set there, a damaged one, one with too few pairs, or pictures of random noise.
+    """
+    path = folder / INDEX
+    again = "record it again with  mvt-deploy calibrate."
+    if not path.is_file():
+        raise CalibrationError(
+            f"{folder} holds no calibration set (no {INDEX}): record one with  mvt-deploy calibrate CLIP -o {folder}."
+        )
+    try:
+        index: _Index = parse(_Index, json.loads(path.read_text(encoding="utf-8")), "index")
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise CalibrationError(f"{path} is damaged ({error}): {again}") from error
+    if index.format > FORMAT:
+        raise CalibrationError(f"{path} has format {index.format}, this mvt-deploy reads up to {FORMAT}: update it.")
+    if len(index.pairs) < FEWEST:
+        raise CalibrationError(f"{folder} has {len(index.pairs)} pairs, fewer than {FEWEST}: {again}")
+    digest = hashlib.sha256()
+    images: dict[str, npt.NDArray[np.uint8]] = {}
+    for sample in index.pairs:
+        for name in (sample.template, sample.search):
+            if name not in images:
+                images[name] = _load(folder, name, again)
+                digest.update(name.encode() + b"\0" + (folder / name).read_bytes())
+    try:
+        pairs = Pairs(
+            np.stack([images[s.template] for s in index.pairs]), np.stack([images[s.search] for s in index.pairs])
+        )
+    except ValueError as error:
+        raise CalibrationError(f"the crops of {folder} are not all of one size: {again}") from error
+    refuse_noise(pairs, str(folder))
+    return CropSet(pairs, index.pairs, digest.hexdigest())
+
+
+def _load(folder: Path, name: str, again: str) -> npt.NDArray[np.uint8]:
+    if name != os.path.basename(name) or name in ("", ".", ".."):
+        raise CalibrationError(f"{folder / INDEX} names a file outside its folder ({name!r}): do not use it.")
+    try:
+        image = cv2.imdecode(np.fromfile(folder / name, np.uint8), cv2.IMREAD_COLOR)
+    except (OSError, cv2.error):
+        image = None
+    if image is None:
+        raise CalibrationError(f"{folder / name} is missing or no picture: {again}")
+    return np.asarray(image, np.uint8)
+
+
+def refuse_noise(pairs: Pairs, name: str) -> None:
+    """Random data gives activation ranges that fit no picture.
+
+    Raises:
+        CalibrationError: most crops look like noise: neighbouring pixels do not resemble each other.
+    """
+    if float(np.median([_smoothness(image) for image in pairs.search])) < _SMOOTHEST_NOISE:
+        raise CalibrationError(
+            f"the crops of {name} are noise, and ranges measured on noise fit no picture: "
+            "record real clips with  mvt-deploy calibrate."
+        )
+
+
+def _smoothness(image: npt.NDArray[np.uint8]) -> float:
+    """Correlation of horizontally neighbouring pixels, -1..1; 1 for an image of one colour."""
+    grey = image.mean(axis=2)
+    left, right = grey[:, :-1].ravel(), grey[:, 1:].ravel()
+    if left.std() < 1 or right.std() < 1:
+        return 1.0
+    return float(np.corrcoef(left, right)[0, 1])

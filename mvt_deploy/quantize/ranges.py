@@ -1,0 +1,213 @@
+"""Activation ranges of a graph on a calibration set, and the cache that keeps them."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import io
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+from onnxruntime.quantization.calibrate import HistogramCollector
+from safetensors.numpy import load_file
+
+from ..crops import Pairs
+from ..errors import CalibrationError
+from ..files import write_whole
+from .calibration_set import CropSet, holds_crops, read_crops
+
+CACHE = "ranges.json"
+METHODS = ("percentile", "minmax", "entropy")
+"""The first is the default: see ``benchmarks/results/int8.json`` for what each costs."""
+PERCENTILE = 99.999
+FORMAT = 1
+_BINS = 2048
+_SAMPLED = 1 << 16  # values of a tensor a batch that enter its histogram; extremes are taken of all
+_LEVELS = 255  # of entropy's trial quantisations
+
+Ranges = dict[str, tuple[float, float]]
+"""Tensor to lowest and highest value."""
+
+
+def weights_digest(checkpoint: Path) -> str:
+    """Digest of a checkpoint's tensors, by name; its file's bytes also hold metadata, in no fixed order."""
+    digest = hashlib.sha256()
+    for name, values in sorted(load_file(checkpoint).items()):
+        digest.update(repr((name, str(values.dtype), values.shape)).encode() + np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
+
+
+def graph_key(model: onnx.ModelProto, checkpoint: str) -> str:
+    """Digest of what a graph computes: its nodes and names, and :func:`weights_digest` instead of its own weights.
+
+    Weights are folded by the exporting machine's own arithmetic, so their last bits differ between processors that
+    give the same graph.
+    """
+    digest = hashlib.sha256(checkpoint.encode())
+    for node in model.graph.node:
+        attributes = sorted((a.name, a.type, list(a.ints), a.i, round(a.f, 6), a.s.hex()) for a in node.attribute)
+        digest.update(repr((node.op_type, list(node.input), list(node.output), attributes)).encode())
+    for tensor in model.graph.initializer:
+        digest.update(repr((tensor.name, tensor.data_type, list(tensor.dims))).encode())
+    return digest.hexdigest()
+
+
+def measure_ranges(
+    search: Path,
+    template: Path,
+    pairs: Pairs,
+    names: Sequence[str],
+    method: str = METHODS[0],
+) -> Ranges:
+    """Run the graphs over the pairs and measure the tensors.
+
+    Percentile and entropy are ONNX Runtime's own calibrators: the range that holds 99.999 % of the values, and the one
+    whose quantised histogram is nearest to the original in the Kullback–Leibler divergence.
+
+    Args:
+        search: the search graph's file.
+        template: the template graph's file, whose features the search graph reads.
+        pairs: of the calibration set.
+        names: tensors to measure.
+        method: one of :data:`METHODS`.
+
+    Raises:
+        CalibrationError: a value is not finite.
+    """
+    model = onnx.load(search)
+    inputs = {value.name for value in model.graph.input}
+    measured = copy.deepcopy(model)
+    have = {value.name for value in measured.graph.output} | inputs
+    measured.graph.output.extend(onnx.helper.make_empty_tensor_value_info(n) for n in names if n not in have)
+    features = _session(template.read_bytes())
+    session = _session(measured.SerializeToString())
+    collector = HistogramCollector("percentile", False, _BINS, _LEVELS, PERCENTILE, "same")
+    low: dict[str, float] = dict.fromkeys(names, math.inf)
+    high: dict[str, float] = dict.fromkeys(names, -math.inf)
+    inside = [name for name in names if name not in inputs]
+    for batch in pairs.batches(4):
+        given = dict(
+            zip([o.name for o in features.get_outputs()], features.run(None, {"crop": batch.template}), strict=True)
+        )
+        feed = {"crop": batch.search, **{k: v for k, v in given.items() if k in inputs}}
+        found = dict(zip(inside, session.run(inside, feed), strict=True))
+        values = {n: np.asarray(found[n] if n in found else feed[n], np.float32) for n in names}
+        for name, value in values.items():
+            low[name], high[name] = min(low[name], float(value.min())), max(high[name], float(value.max()))
+            if not math.isfinite(low[name]) or not math.isfinite(high[name]):
+                raise CalibrationError(
+                    f"{name} of {search.name} is not finite on the calibration set: check the checkpoint."
+                )
+        if method != "minmax":
+            collector.collect_value({name: _sample(value) for name, value in values.items()})
+    if method == "minmax":
+        return {name: (low[name], high[name]) for name in names}
+    with contextlib.redirect_stdout(io.StringIO()):  # it reports every step
+        bounds = collector.compute_percentile() if method == "percentile" else collector.compute_entropy()
+    return {name: (max(low[name], float(bounds[name][0])), min(high[name], float(bounds[name][1]))) for name in names}
+
+
+def _sample(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Every n-th value, n odd so that no channel or column of a power of two is left out."""
+    flat = values.ravel()
+    return flat[:: max(1, flat.size // _SAMPLED) | 1]
+
+
+def _session(model: bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+class RangeStore:
+    """A calibration folder: ranges come from its cache where that knows the graph, else they are measured on its crops.
+
+    Args:
+        folder: holds a calibration set, or a cache, or both.
+        say: told what is measured, a line at a time.
+
+    Raises:
+        CalibrationError: it holds neither, or something damaged.
+    """
+
+    def __init__(self, folder: Path, say: Callable[[str], None] = lambda _line: None) -> None:
+        self.folder, self._say = folder, say
+        self._set: CropSet | None = read_crops(folder) if holds_crops(folder) else None
+        self._entries = self._read()
+        if self._set is None and not self._entries:
+            raise CalibrationError(
+                f"{folder} holds neither a calibration set nor a cache of ranges: record one with  "
+                f"mvt-deploy calibrate CLIP -o {folder}."
+            )
+
+    def ranges(
+        self, search: Path, template: Path, names: Sequence[str], checkpoint: str, method: str = METHODS[0]
+    ) -> tuple[Ranges, int, str]:
+        """The ranges of a graph's tensors.
+
+        Args:
+            search: the search graph's file.
+            template: the template graph's file.
+            names: tensors wanted.
+            checkpoint: :func:`weights_digest` of the checkpoint the graphs were made from.
+            method: one of :data:`METHODS`.
+
+        Returns:
+            Ranges by tensor, the number of pairs they were measured on, and the data's digest.
+
+        Raises:
+            CalibrationError: the cache does not know the graph, and there are no crops to measure it on.
+        """
+        key = f"{graph_key(onnx.load(search), checkpoint)}-{method}"
+        entry = self._entries.get(key)
+        current = entry is not None and (self._set is None or entry["data"] == self._set.digest)
+        if entry is not None and current and set(names) <= set(entry["ranges"]):
+            return entry["ranges"], entry["pairs"], entry["data"]
+        if self._set is None:
+            raise CalibrationError(
+                f"the cache in {self.folder} is of another graph, and there are no crops to measure this one on: "
+                "record some with  mvt-deploy calibrate CLIP, and give their folder with --calibration."
+            )
+        count = len(self._set.samples)
+        self._say(f"measuring activation ranges of {search.name} on {count} pairs")
+        table = measure_ranges(search, template, self._set.pairs, names, method)
+        self._entries[key] = {"data": self._set.digest, "pairs": count, "graph": search.name, "ranges": table}
+        self._write()
+        return table, count, self._set.digest
+
+    def _read(self) -> dict[str, dict[str, Any]]:
+        path = self.folder / CACHE
+        if not path.is_file():
+            return {}
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["format"] != FORMAT:
+                return {}
+            return {key: _checked(entry) for key, entry in content["graphs"].items()}
+        except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+            raise CalibrationError(f"{path} is damaged ({error}): remove it, and it is made again.") from error
+
+    def _write(self) -> None:
+        """Keep the cache where the folder can be written; an installed package's cannot: it measures again."""
+        rounded = {
+            key: {**entry, "ranges": {n: [float(f"{v:.7g}") for v in bounds] for n, bounds in entry["ranges"].items()}}
+            for key, entry in self._entries.items()
+        }
+        with contextlib.suppress(OSError):
+            write_whole(self.folder / CACHE, json.dumps({"format": FORMAT, "graphs": rounded}, indent=1) + "\n")
+
+
+def _checked(entry: dict[str, Any]) -> dict[str, Any]:
+    """An entry of the cache with numbers where numbers belong."""
+    ranges = {str(name): (float(bounds[0]), float(bounds[1])) for name, bounds in entry["ranges"].items()}
+    if not all(math.isfinite(v) for bounds in ranges.values() for v in bounds):
+        raise ValueError("a range is not finite")
+    return {"data": str(entry["data"]), "pairs": int(entry["pairs"]), "graph": str(entry["graph"]), "ranges": ranges}

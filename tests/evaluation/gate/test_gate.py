@@ -1,0 +1,185 @@
+"""The trajectory gate: by hand, and on the bundle's own graphs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from typer.testing import CliRunner
+
+from mvt_deploy.backends.base import SearchResult, TrackerSpec
+from mvt_deploy.bundle import Gate, parse
+from mvt_deploy.errors import NonFiniteError, UserError
+from mvt_deploy.evaluation.gate.clips import Clip, rendered
+from mvt_deploy.evaluation.gate.compare import LIMITS, answer, compare, follow, judge
+from mvt_deploy.evaluation.gate.judge import Judge
+
+
+class Still:
+    """A backend that finds the target where it was, ``shift`` of the crop's side to the right of it on one frame."""
+
+    name = "still"
+    spec = TrackerSpec()
+
+    def __init__(self, shift: float = 0.0, score: float = 0.8, nan_at: int = -1, precision: str = "fp16") -> None:
+        self.label = f"still cpu {precision}"
+        self._shift, self._score, self._nan_at = shift, score, nan_at
+        self._frame = 0
+
+    def template(self, crops: npt.NDArray[np.uint8]) -> None:
+        self._frame = 0
+
+    def search(self, crops: npt.NDArray[np.uint8], features: None, score_map: bool = False) -> SearchResult:
+        self._frame += 1
+        if self._frame == self._nan_at:
+            raise NonFiniteError("not finite")
+        x = 0.5 + (self._shift if self._frame == 1 else 0)
+        return SearchResult(np.array([[x, 0.5, 0.25, 0.25]], np.float32), np.array([self._score], np.float32))
+
+    def close(self) -> None:
+        pass
+
+
+def still(name: str = "a", count: int = 5, labelled: bool = True) -> Clip:
+    truth = np.tile([100.0, 100.0, 80.0, 80.0], (count if labelled else 1, 1))
+    return Clip(name, count, lambda: iter([np.zeros((400, 600, 3), np.uint8)] * count), truth)
+
+
+def test_equal_trajectories_pass() -> None:
+    gate = compare(Still(), Still(), [still("a"), still("b")])
+    assert gate.passed
+    assert (gate.mean_iou, gate.ao_reference, gate.ao_candidate, gate.ao_drop) == pytest.approx((1, 1, 1, 0))
+    assert (gate.clips, gate.frames, gate.nonfinite, gate.limit) == (2, 8, 0, LIMITS["fp16"])
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_figures_by_hand(labelled: bool) -> None:
+    # An 80-pixel box in a 320-pixel window: 1/16 of the crop is 20 pixels, an IoU of 60 / 100 on every later frame.
+    gate = compare(Still(), Still(1 / 16, score=0.7), [still(labelled=labelled)])
+    assert not gate.passed
+    assert (gate.mean_iou, gate.ao_drop, gate.worst_clip.iou) == pytest.approx((0.6, 0.4, 0.6), abs=1e-6)
+    assert (gate.score_drift, gate.score_drift_max) == pytest.approx((0.1, 0.1), abs=1e-6)
+    assert "0.1000 in the same windows" in gate.reason
+    assert (gate.same_windows_drop, gate.same_windows_iou) == pytest.approx((0.1, 0.9), abs=1e-6)
+    assert compare(Still(), Still(1 / 16), [still(labelled=labelled)], limit=0.5).passed
+
+
+def test_the_worst_clip_is_named_and_the_interval_spans_the_clips() -> None:
+    clips = [still("good"), still("bad")]
+    wanted = [follow(Still(), clip) for clip in clips]
+    found = [follow(Still(), clips[0]), follow(Still(1 / 16), clips[1])]
+    gate = judge("r", wanted, "c", found, found, clips, "int8")
+    assert gate.worst_clip.name == "bad"
+    assert (gate.ao_drop, gate.ao_drop_low, gate.ao_drop_high) == pytest.approx((0.2, 0.0, 0.4), abs=1e-6)
+    assert gate.limit == LIMITS["int8"]
+
+
+def test_a_drop_of_the_paths_that_is_not_shown_passes_if_the_same_windows_show_none() -> None:
+    # The candidate is off in one clip of two; in the other it is right where the reference is off by almost as much.
+    clips = [still("a"), still("b")]
+    wanted = [follow(Still(), clips[0]), follow(Still(1 / 16), clips[1])]
+    found = [follow(Still(1 / 15), clips[0]), follow(Still(), clips[1])]
+    gate = judge("r", wanted, "c", found, wanted, clips, "fp16")
+    assert gate.ao_drop > LIMITS["fp16"]
+    assert gate.ao_drop_low < 0 < gate.ao_drop_high
+    assert gate.same_windows_drop == 0
+    assert gate.passed
+    refused = judge("r", wanted, "c", wanted, found, clips, "fp16")
+    assert (refused.ao_drop, refused.same_windows_drop) == (0, gate.ao_drop)
+    assert not refused.passed
+    assert "same windows" in refused.reason
+
+
+def test_answers_in_the_same_windows() -> None:
+    # The box is moved in the first window only; asked in the reference's windows, it does not stay moved.
+    path = follow(Still(), still())
+    answers = answer(Still(1 / 16, score=0.7), still(), path)
+    assert answers.boxes[:, 0] == pytest.approx([100, 120, 100, 100, 100])
+    assert answers.scores[1:] == pytest.approx([0.7] * 4)
+    again = answer(Still(nan_at=2), still(), path)
+    assert again.finite.tolist() == [True, True, False, True, True]
+
+
+def test_a_frame_that_is_not_finite_fails_whatever_the_boxes() -> None:
+    gate = compare(Still(), Still(nan_at=3), [still()])
+    assert (gate.passed, gate.nonfinite) == (False, 2)  # on its own path, and in the reference's windows
+    assert "not finite" in gate.reason
+    assert gate.mean_iou == pytest.approx(1)  # the box before is kept
+
+
+def test_absent_targets_do_not_count() -> None:
+    clip = still()
+    clip.truth[3:] = np.nan
+    assert compare(Still(), Still(1 / 16), [clip]).ao_drop == pytest.approx(0.4, abs=1e-6)
+
+
+def test_nothing_to_compare_on() -> None:
+    with pytest.raises(UserError, match="two frames"):
+        compare(Still(), Still(), [])
+    with pytest.raises(UserError, match="clip a, frame 0"):
+        follow(Still(), Clip("a", 2, lambda: iter([np.zeros((9, 9))] * 2), np.ones((2, 4))))  # type: ignore[arg-type]
+
+
+def test_a_verdict_survives_the_manifest() -> None:
+    gate = compare(Still(), Still(1 / 16), [still()])
+    assert parse(Gate, json.loads(json.dumps(asdict(gate))), "gate") == gate
+
+
+def test_rendered_clips_show_their_targets_and_never_change() -> None:
+    clips = rendered(4)
+    again = rendered(4)
+    for clip, same in zip(clips, again, strict=True):
+        frames = list(clip.frames())
+        assert len(frames) == len(clip.truth) == clip.count == 4
+        assert all(np.array_equal(a, b) for a, b in zip(frames, same.frames(), strict=True))
+        height, width = frames[0].shape[:2]
+        centres = clip.truth[:, :2] + clip.truth[:, 2:] / 2
+        assert ((centres > 0) & (centres < (width, height))).all()
+        assert (np.diff(centres, axis=0) ** 2).sum() > 1  # the camera moves
+
+
+def test_truth_of_rendered_clips_follows_the_picture() -> None:
+    # The patch around the target, cut by the truth of two frames, is the same patch.
+    import cv2
+
+    for clip in rendered(4):
+        first, *_, last = [
+            cv2.resize(f[max(int(y), 0) : int(y + h), max(int(x), 0) : int(x + w)], (48, 48)).astype(float).ravel()
+            for f, (x, y, w, h) in zip(clip.frames(), clip.truth, strict=True)
+            if x > 0 and y > 0
+        ]
+        assert np.corrcoef(first, last)[0, 1] > 0.8, clip.name
+
+
+@pytest.mark.slow
+def test_fp16_follows_the_path_of_fp32(bundle: Path) -> None:
+    told: list[int] = []
+    judge = Judge(rendered(9), tick=told.append)
+    gate = judge(bundle, "fp16", "portable")
+    assert gate.passed
+    assert gate.mean_iou > 0.97
+    assert gate.same_windows_iou > 0.998
+    assert abs(gate.same_windows_drop) < 5e-4
+    assert gate.score_drift < 0.01  # on average: a crop one pixel off shifts single scores by more
+    assert (gate.reference, gate.candidate, gate.limit) == ("ort cpu fp32", "ort cpu fp16", LIMITS["fp16"])
+    assert sum(told) == 3 * 9 * len(judge.clips)
+    assert judge(bundle, "fp16", "portable") == gate
+    assert sum(told) == 5 * 9 * len(judge.clips)  # fp32 was tracked once
+
+
+@pytest.mark.slow
+def test_the_verb_and_its_exit_code(bundle: Path) -> None:
+    from mvt_deploy.cli.main import app
+
+    call = ["gate", "--model", str(bundle), "--precision", "fp16", "--frames", "3", "--json"]
+    passed = CliRunner().invoke(app, [*call, "--limit", "0.5"])
+    assert passed.exit_code == 0
+    gate = parse(Gate, json.loads(passed.stdout), "gate")
+    assert gate.passed
+    assert 0.9 < gate.mean_iou < 1
+    assert gate.ao_reference > 0.5
+    assert CliRunner().invoke(app, [*call, "--limit", "-1"]).exit_code == 1
