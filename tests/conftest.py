@@ -30,9 +30,10 @@ def bundle(pytestconfig: pytest.Config) -> Path:
     from mvt_deploy.quantize.graphs import Int8
 
     digest = hashlib.sha256(asset("mvt.safetensors").read_bytes())
-    for folder in ("network", "export", "quantize", "."):
-        for path in sorted((ROOT / "mvt_deploy" / folder).glob("*.py")):
-            digest.update(path.read_bytes())
+    package = ROOT / "mvt_deploy"
+    makers = [path for folder in ("network", "export", "quantize") for path in sorted((package / folder).glob("*.py"))]
+    for path in (*makers, *(package / f"{name}.py" for name in ("bundle", "crops", "geometry", "onnx_file"))):
+        digest.update(path.read_bytes())
     place = Path(pytestconfig.cache.mkdir("bundles")) / digest.hexdigest()[:16] / "mvt"  # type: ignore[union-attr]
     if not exists(place):
         export_bundle(None, place, int8=Int8())
