@@ -7,8 +7,9 @@ Boxes are ``x, y, w, h`` in pixels, float, top-left origin. The formulas are tho
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -28,9 +29,19 @@ BGRImage = npt.NDArray[np.uint8]
 """``[H, W, 3]`` uint8, blue-green-red, as OpenCV gives it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
-    """An axis-aligned box: ``x, y`` of the top-left corner and ``w, h``, in pixels of the frame."""
+class Box(NamedTuple):
+    """An axis-aligned box as a tuple of four floats: ``x, y`` of the top-left corner, ``w, h``, in pixels of the frame.
+
+    The constructor takes the values as they are; :meth:`of` checks them.
+
+    Example:
+        >>> box = Box(10.4, 20.0, 30.0, 40.0)
+        >>> x, y, w, h = box
+        >>> box.xyxy
+        (10.4, 20.0, 40.4, 60.0)
+        >>> box.rounded  # as cv2.rectangle(image, box.rounded, colour) takes it
+        (10, 20, 30, 40)
+    """
 
     x: float
     y: float
@@ -42,22 +53,28 @@ class Box:
         """``(cx, cy)`` in pixels."""
         return self.x + 0.5 * self.w, self.y + 0.5 * self.h
 
+    @property
+    def xyxy(self) -> tuple[float, float, float, float]:
+        """``(x1, y1, x2, y2)``: the top-left and the bottom-right corner, in pixels."""
+        return self.x, self.y, self.x + self.w, self.y + self.h
+
+    @property
+    def rounded(self) -> tuple[int, int, int, int]:
+        """``(x, y, w, h)`` in whole pixels: the box between the rounded corners of :attr:`xyxy`."""
+        x1, y1, x2, y2 = map(round, self.xyxy)
+        return x1, y1, x2 - x1, y2 - y1
+
     def as_tuple(self) -> tuple[float, float, float, float]:
-        """``(x, y, w, h)`` in pixels."""
+        """``(x, y, w, h)`` in pixels, as a plain tuple."""
         return self.x, self.y, self.w, self.h
 
-    def __iter__(self) -> Iterator[float]:
-        yield from self.as_tuple()
-
     @classmethod
-    def of(cls, values: Box | Iterable[float]) -> Box:
+    def of(cls, values: Iterable[float]) -> Box:
         """A box from four finite numbers ``x, y, w, h`` with a positive size.
 
         Raises:
-            BoxError: the values are not four finite numbers, or the size is not positive.
+            BoxError: The values are not four finite numbers, or the size is not positive.
         """
-        if isinstance(values, Box):
-            values = values.as_tuple()
         try:
             numbers = [float(v) for v in values]
         except (TypeError, ValueError, OverflowError) as error:
@@ -72,7 +89,7 @@ class Box:
 
 def format_box(box: Box) -> str:
     """``x,y,w,h`` with up to three decimals, for messages."""
-    return ",".join(f"{v:.3f}".rstrip("0").rstrip(".") for v in box.as_tuple())
+    return ",".join(f"{v:.3f}".rstrip("0").rstrip(".") for v in box)
 
 
 def require_overlap(box: Box, width: int, height: int) -> Box:
@@ -106,11 +123,11 @@ def crop_window(box: Box, factor: float) -> CropWindow:
     Raises:
         BoxError: the window would have no pixel or more than :data:`LARGEST_SIDE` a side, or the box is not finite.
     """
-    if not all(map(math.isfinite, box.as_tuple())) or box.w <= 0 or box.h <= 0:
-        raise BoxError(f"cannot crop around the box {box.as_tuple()}: it needs finite numbers and a positive size.")
+    if not all(map(math.isfinite, box)) or box.w <= 0 or box.h <= 0:
+        raise BoxError(f"cannot crop around the box {tuple(box)}: it needs finite numbers and a positive size.")
     length = math.sqrt(box.w * box.h) * factor
     if not 0 < length <= LARGEST_SIDE:
-        raise BoxError(f"cannot crop around the box {box.as_tuple()}: give its width and height in pixels.")
+        raise BoxError(f"cannot crop around the box {tuple(box)}: give its width and height in pixels.")
     side = math.ceil(length)
     return CropWindow(round(box.x + 0.5 * box.w - side * 0.5), round(box.y + 0.5 * box.h - side * 0.5), side)
 

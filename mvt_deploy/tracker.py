@@ -203,15 +203,13 @@ def _size(frame: BGRImage) -> tuple[int, int]:
     return frame.shape[0], frame.shape[1]
 
 
-def _boxes(box: Box | Iterable[float] | Sequence[Box | Iterable[float]]) -> tuple[list[Box], bool]:
+def _boxes(box: Iterable[float] | Iterable[Iterable[float]]) -> tuple[list[Box], bool]:
     """The boxes given, and whether it was a single one."""
-    if isinstance(box, Box):
-        return [box], True
     if not isinstance(box, Iterable):
         return [Box.of(box)], True  # says what a box is
     values = list(box)
     if not values:
         raise BoxError("no box was given: a target is four numbers x,y,w,h in pixels.")
-    if all(np.ndim(v) == 0 and not isinstance(v, Box) for v in values):  # type: ignore[arg-type]
+    if all(np.ndim(value) == 0 for value in values):  # type: ignore[arg-type]
         return [Box.of(values)], True  # type: ignore[arg-type]
-    return [Box.of(v) for v in values], False  # type: ignore[arg-type]
+    return [Box.of(value) for value in values], False  # type: ignore[arg-type]

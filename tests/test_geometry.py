@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -108,6 +110,27 @@ def test_what_is_no_box(values: object, message: str) -> None:
 
 def test_boxes_are_written_with_up_to_three_decimals() -> None:
     assert format_box(Box(100, 0.5, 30.125, 20.33333)) == "100,0.5,30.125,20.333"
+
+
+def test_a_box_is_a_tuple_of_four() -> None:
+    box = Box(10.4, 20.5, 30.2, 40.0)
+    x, y, w, h = box
+    assert (x, y, w, h) == box == (box[0], box[1], box[2], box[-1])
+    assert len(box) == 4
+    assert json.loads(json.dumps(box)) == [10.4, 20.5, 30.2, 40.0]
+    assert np.asarray(box).shape == (4,)
+    assert np.asarray([box, box]).dtype == np.float64
+    assert type(box.as_tuple()) is tuple
+
+
+def test_corners_and_whole_pixels_of_a_box() -> None:
+    box = Box(10.4, 20.6, 30.2, 40.0)
+    assert box.xyxy == pytest.approx((10.4, 20.6, 40.6, 60.6))
+    assert box.rounded == (10, 21, 31, 40)  # from the rounded corners (10, 21) and (41, 61), so both ends are right
+    image = np.zeros((80, 80, 3), np.uint8)
+    cv2.rectangle(image, box.rounded, (255, 255, 255), 1)
+    rows, columns = np.nonzero(image[:, :, 0])
+    assert (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) == (10, 21, 41, 61)
 
 
 @pytest.mark.parametrize("box", [Box(100, 0, 5, 5), Box(-5, 0, 5, 5), Box(0, 80, 5, 5), Box(0, -9, 5, 9)])

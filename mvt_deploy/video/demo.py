@@ -119,7 +119,7 @@ def render(path: Path, seed: int = 7) -> Path:
         lines = []
         for image, box in frames(seed=seed):
             writer.write(image)
-            lines.append(",".join(f"{v:.3f}" for v in box.as_tuple()))
+            lines.append(",".join(f"{v:.3f}" for v in box))
         writer.release()
         text.draft.write_text("\n".join(lines) + "\n", encoding="ascii")
         video.publish()

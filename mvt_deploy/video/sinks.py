@@ -166,7 +166,7 @@ class ResultsSink:
 
     def write(self, step: Step) -> None:
         """Append a line to every file, or to none: what was written before stays readable on a full disk."""
-        boxes = [",".join(f"{value:.3f}" for value in track.box.as_tuple()) for track in step.tracks]
+        boxes = [",".join(f"{value:.3f}" for value in track.box) for track in step.tracks]
         lines = [*boxes, *[f"{step.seconds:.6f}"] * len(self.paths)]
         ends = [file.tell() for file in self._files]
         try:
@@ -221,7 +221,7 @@ class JsonSink:
             "targets": [
                 {
                     "id": number,
-                    "box": [round(value, 3) for value in track.box.as_tuple()],
+                    "box": [round(value, 3) for value in track.box],
                     "score": round(track.score, 4),
                     "state": track.state,
                 }
@@ -387,7 +387,7 @@ class EventsSink:
                     state=track.state,
                     frame=step.frame.index,
                     score=round(track.score, 4),
-                    box=[round(value, 3) for value in track.box.as_tuple()],
+                    box=[round(value, 3) for value in track.box],
                 ),
             )
         self._lost = lost

@@ -92,7 +92,7 @@ def _first_box(truth: npt.NDArray[np.float64], path: Path) -> Box:
 
 
 def _same(box: Box, truth: npt.NDArray[np.float64]) -> bool:
-    return bool(np.allclose(box.as_tuple(), truth, atol=1.0))
+    return bool(np.allclose(box, truth, atol=1.0))
 
 
 def _mover(source: Source, first: Frame) -> tuple[Box, Frame | None]:
