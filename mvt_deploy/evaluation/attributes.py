@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .sequence import Boxes, DatasetError
+from ..groundtruth import Boxes
+from .sequence import DatasetError
 
 LASOT = ("IV", "POC", "DEF", "MB", "CM", "ROT", "BC", "VC", "SV", "FOC", "FM", "OV", "LR", "ARC")
 OTB = ("IV", "SV", "OCC", "DEF", "MB", "FM", "IPR", "OPR", "OV", "BC", "LR")
@@ -34,11 +35,18 @@ NAMES = {
 }
 
 
-def read_flags(path: Path, names: tuple[str, ...]) -> tuple[str, ...] | None:
-    """The attributes a toolkit's ``att/<sequence>.txt`` switches on (0 or 1 for each name), or None without the file.
+def read_attributes(path: Path, names: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Read the attributes that a toolkit's ``att/<sequence>.txt`` switches on.
+
+    Args:
+        path: The file, with a 0 or a 1 for each name.
+        names: The benchmark's attributes in the order of the flags.
+
+    Returns:
+        The names whose flag is 1, or None where there is no file.
 
     Raises:
-        DatasetError: the file does not hold one flag a name.
+        DatasetError: The file does not hold one flag per name.
     """
     if not path.is_file():
         return None
@@ -49,13 +57,14 @@ def read_flags(path: Path, names: tuple[str, ...]) -> tuple[str, ...] | None:
 
 
 def derive(truth: Boxes) -> tuple[str, ...]:
-    """The attributes that LaSOT (CVPR 2019, table 2) defines by the boxes alone.
+    """Compute the attributes that LaSOT (CVPR 2019, table 2) defines by the boxes alone.
 
-    SV: the area leaves 0.5..2 times that of the first box. ARC: the aspect ratio does. FM: from one frame to the next
-    the centre moves by more than the box's size (the square root of its area). LR: some box has under 1000 pixels.
+    SV: the area leaves 0.5..2 times that of the first box. ARC: the aspect ratio leaves 0.5..2 times that of the first
+    box. FM: from one frame to the next the centre moves by more than the box's size (the square root of its area).
+    LR: some box has fewer than 1000 pixels.
 
     Args:
-        truth: float64 ``[n, 4]``, NaN where absent.
+        truth: float64 ``[n, 4]``, NaN where the target is absent.
     """
     here = truth[~np.isnan(truth).any(axis=1) & (truth[:, 2:] > 0).all(axis=1)]
     if not len(here):

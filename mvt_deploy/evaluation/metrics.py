@@ -14,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..geometry import iou
-from .sequence import Boxes, Sequence
+from ..groundtruth import Boxes
+from ..overlap import got10k_overlaps
+from .sequence import Sequence
 
 Floats = npt.NDArray[np.float64]
 
@@ -117,26 +119,6 @@ def centre_errors(found: Boxes, truth: Boxes, normalised: bool = False) -> Float
 
 def _centres(boxes: Boxes) -> Floats:
     return boxes[:, :2] + (boxes[:, 2:] - 1) / 2  # the toolkits' pixel centres: the same rounding at thresholds
-
-
-def got10k_overlaps(found: Boxes, truth: Boxes, size: tuple[int, int]) -> Floats:
-    """IoU by GOT-10k's rule: first frame dropped, absent targets dropped, boxes clipped to the frame.
-
-    The toolkit clips the corner to the frame and then the side to what is left of the frame, so a box that begins
-    outside keeps its full side; results on its server depend on that, and it is done here in the same way.
-
-    Args:
-        found: float64 ``[n, 4]``, the tracker's boxes.
-        truth: float64 ``[n, 4]``, NaN where absent.
-        size: width and height of the frames in pixels.
-    """
-    present = ~np.isnan(truth[1:]).any(axis=1)
-    return iou(_bounded(found[1:][present], size), _bounded(truth[1:][present], size))
-
-
-def _bounded(boxes: Boxes, size: tuple[int, int]) -> Boxes:
-    corner = np.clip(boxes[:, :2], 0, size)
-    return np.hstack([corner, np.clip(boxes[:, 2:], 0, np.asarray(size) - corner)])
 
 
 def ope_errors(found: Boxes, truth: Boxes, rule: Rule) -> Errors:

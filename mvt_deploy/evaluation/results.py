@@ -12,8 +12,9 @@ import numpy as np
 
 from ..errors import UserError
 from ..files import write_whole
+from ..groundtruth import Boxes
 from .metrics import Floats
-from .sequence import Boxes, Dataset, Sequence
+from .sequence import Dataset, Sequence
 
 FORMAT = 1
 

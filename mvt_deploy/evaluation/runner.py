@@ -15,10 +15,11 @@ from ..backends.registry import load
 from ..bundle import open_bundle
 from ..errors import MissingExtra, UserError
 from ..geometry import BGRImage
+from ..groundtruth import Boxes
 from ..tracker import Track, Tracker
 from .metrics import Floats
 from .results import Result, RunFolder
-from .sequence import Boxes, Dataset, Sequence
+from .sequence import Dataset, Sequence
 
 Tick = Callable[[int], None]
 """Told how many frames were tracked since the last call."""

@@ -8,13 +8,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import UserError
 from ..geometry import BGRImage
-
-Boxes = npt.NDArray[np.float64]
-"""float64 ``[n, 4]``: ``x, y, w, h`` in pixels, top-left origin."""
+from ..groundtruth import Boxes
 
 
 class DatasetError(UserError):

@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from ..files import write_whole
 from ..geometry import BGRImage
+from ..groundtruth import Boxes
 from .metrics import Score
 from .results import RunFolder
-from .sequence import Boxes, Dataset, Sequence
+from .sequence import Dataset, Sequence
 
 _TILE = (320, 240)  # width, height
 _COLUMNS = 4

@@ -8,13 +8,15 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..errors import MissingExtra, SinkError, UserError
 from ..geometry import Box
+from ..groundtruth import candidates
+from ..overlap import AO_RULE, average_overlap
 from ..tracker import Tracker
-from .groundtruth import AO_RULE, average_overlap, candidates
 from .pipeline import Outcome, Sink, Step, run
 from .sinks import EventsSink, JsonSink, ResultsSink, VideoSink, results_paths, time_path
 from .sources import Source
@@ -143,7 +145,10 @@ def track_source(
         finally:
             if viewer:
                 viewer.close()
-    ao = None if targets.truth is None else average_overlap(record.boxes, targets.truth, record.sizes)
+    ao = None
+    if targets.truth is not None:
+        boxes = np.array([box.as_tuple() for box in record.boxes]).reshape(-1, 4)
+        ao = average_overlap(boxes, targets.truth, np.array(record.sizes).reshape(-1, 2))
     return Summary(outcome, ao, files, source.reconnects)
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from .. import groundtruth
 from ..errors import BoxError, SourceError
 from ..geometry import Box, format_box, require_overlap
-from . import groundtruth
 from .motion import prominent_mover, shrink
 from .sources import Frame, Source
 from .window import display_works, require_boxes, require_display, select_boxes

@@ -12,8 +12,8 @@ from evaluation_trees import HEIGHT, WIDTH, got10k, lasot, otb, plain, walk, wri
 from mvt_deploy.evaluation.attributes import derive
 from mvt_deploy.evaluation.datasets import FORMATS, open_dataset
 from mvt_deploy.evaluation.datasets.otb import _labels
-from mvt_deploy.evaluation.datasets.vot import box_around
 from mvt_deploy.evaluation.sequence import DatasetError
+from mvt_deploy.groundtruth import box_around
 
 
 def test_got10k_reads_lists_covers_and_resolution(tmp_path: Path) -> None:

@@ -20,7 +20,6 @@ from mvt_deploy.evaluation.metrics import (
     centre_errors,
     curve,
     figures,
-    got10k_overlaps,
     ope_errors,
     score,
     success_curve,
@@ -29,6 +28,7 @@ from mvt_deploy.evaluation.metrics import (
 from mvt_deploy.evaluation.report import scores_of
 from mvt_deploy.evaluation.results import Result, RunFolder, table
 from mvt_deploy.evaluation.sequence import Dataset, Sequence
+from mvt_deploy.overlap import got10k_overlaps
 
 CLOSE = {"abs": 1e-6, "rel": 0}
 

@@ -8,9 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
+from mvt_deploy import groundtruth
 from mvt_deploy.errors import BoxError, SourceError
 from mvt_deploy.geometry import Box, iou
-from mvt_deploy.video import demo, groundtruth
+from mvt_deploy.overlap import average_overlap
+from mvt_deploy.video import demo
 from mvt_deploy.video.sources import open_source
 from mvt_deploy.video.targets import choose_targets
 
@@ -113,5 +115,6 @@ def test_demo_is_the_same_every_time_and_its_truth_is_tight() -> None:
 def test_ao_by_hand() -> None:
     boxes = [Box(0, 0, 10, 10), Box(0, 0, 10, 10), Box(5, 0, 10, 10), Box(0, 0, 10, 10)]
     truth = np.array([[9, 9, 1, 1], [0, 0, 10, 10], [0, 0, 10, 10], [np.nan] * 4])
-    assert groundtruth.average_overlap(boxes, truth, [(100, 100)] * 4) == pytest.approx((1 + 1 / 3) / 2)
-    assert groundtruth.average_overlap(boxes[:1], truth[:1], [(100, 100)]) is None
+    found = np.array([box.as_tuple() for box in boxes])
+    assert average_overlap(found, truth, [(100, 100)] * 4) == pytest.approx((1 + 1 / 3) / 2)
+    assert average_overlap(found[:1], truth[:1], [(100, 100)]) is None

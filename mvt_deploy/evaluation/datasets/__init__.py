@@ -1,10 +1,11 @@
-"""Datasets by format; each module knows one benchmark's folders, names and quirks."""
+"""Datasets by format; each module knows the folders, names and quirks of one benchmark."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+from ...errors import SourceError
 from ..sequence import Dataset, DatasetError
 from . import davis, folder, got10k, lasot, nfs, otb, trackingnet, uav123, vot
 from .files import Reader, found_in
@@ -30,14 +31,20 @@ def open_dataset(root: str | os.PathLike[str], format: str = "auto", split: str 
     """Read a dataset's lists and annotations (frames stay on disk).
 
     Args:
-        root: the benchmark's folder, as it is unpacked.
-        format: a key of :data:`FORMATS`, or ``auto`` to recognise it by its layout.
-        split: a part of the benchmark by its own name (such as ``val``); None is the part that papers report.
+        root: The benchmark's folder, as it is unpacked.
+        format: A key of :data:`FORMATS`, or ``auto`` to recognise the format by its layout.
+        split: A part of the benchmark by its own name (such as ``val``); None takes the part that papers report.
 
     Raises:
-        DatasetError: no such folder, format or split; the layout is not the benchmark's; a file is damaged.
+        DatasetError: There is no such folder, format or split; the layout is not the benchmark's; a file is damaged.
     """
-    root = Path(root)
+    try:
+        return _open(Path(root), format, split)
+    except SourceError as error:  # the reader of annotation files serves recordings outside datasets too
+        raise DatasetError(str(error)) from error
+
+
+def _open(root: Path, format: str, split: str | None) -> Dataset:
     if not root.is_dir():
         raise DatasetError(f"there is no folder {root}: give the folder the dataset was unpacked to.")
     if format == "auto":

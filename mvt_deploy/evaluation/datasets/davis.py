@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import MissingExtra
+from ...groundtruth import read_lines
 from ..attributes import derive
 from ..sequence import Dataset, DatasetError, Sequence
-from .files import Reader, choose, folders, frames, lines, require_length
+from .files import Reader, choose, folders, frames, require_length
 
-_VOID = 255  # of DAVIS 2017: not to be counted; in DAVIS 2016 it is the object
+_VOID = 255  # in DAVIS 2017 pixels that do not count; in DAVIS 2016 the object
 _RESOLUTIONS = ("480p", "Full-Resolution", "1080p")
 
 
@@ -37,7 +38,7 @@ def _load(root: Path, split: str | None) -> Dataset:
         raise DatasetError(
             f"{root} has no ImageSets/2017/{part}.txt or ImageSets/2016/{part}.txt: unpack it, or give --split all."
         )
-    names = [Path(line.split()[0]).name for line in lines(listed)] if listed else [f.name for f in folders(masks)]
+    names = [Path(line.split()[0]).name for line in read_lines(listed)] if listed else [f.name for f in folders(masks)]
     sequences = [s for n in names for s in _objects(n, root / "JPEGImages" / resolution / n, masks / n)]
     return Dataset(f"DAVIS {part if listed else 'all'}", "davis", root, tuple(sequences))
 
@@ -63,7 +64,7 @@ def _sequence(name: str, pictures: tuple[Path, ...], labels: list[npt.NDArray[np
 
 
 def mask_box(mask: npt.NDArray[np.bool_]) -> tuple[float, float, float, float]:
-    """The tight ``x, y, w, h`` around the true pixels of ``[H, W]``, in whole pixels; NaN for an empty mask."""
+    """Return the tight ``x, y, w, h`` around the true pixels of ``[H, W]``, in whole pixels; NaN for an empty mask."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         return (math.nan,) * 4

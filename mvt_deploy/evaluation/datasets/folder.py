@@ -1,14 +1,13 @@
-"""A plain folder: one sequence, or one folder a sequence, each with ``img/`` (or images) and ``groundtruth.txt``."""
+"""A plain folder: one sequence, or one folder per sequence, each with ``img/`` (or images) and ``groundtruth.txt``."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from ...groundtruth import read_boxes, without_absent
 from ..attributes import derive
 from ..sequence import Dataset, Sequence
-from .files import Reader, choose, folders, frames, has_images, require_first, require_length, without_absent
-from .files import boxes as read_boxes
-from .vot import box_around
+from .files import Reader, choose, folders, frames, has_images, require_first, require_length
 
 _TRUTHS = ("groundtruth.txt", "groundtruth_rect.txt")
 
@@ -35,7 +34,7 @@ def _sequence(folder: Path) -> Sequence:
     images = frames(folder / "img" if has_images(folder / "img") else folder)
     file = _truth(folder)
     assert file is not None
-    truth = read_boxes(file, box_around)
+    truth = read_boxes(file)
     require_first(truth, folder)
     if len(truth) > 1:
         require_length(images, truth, folder)
@@ -47,7 +46,7 @@ def _sequence(folder: Path) -> Sequence:
 READER = Reader(
     "folder",
     "a plain folder",
-    "img/00000001.jpg … and groundtruth.txt with x,y,w,h a line, or such folders",
+    "img/00000001.jpg … and groundtruth.txt with one x,y,w,h per line, or such folders",
     _matches,
     _load,
 )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from ...groundtruth import flagged, read_boxes, read_lines, without_absent
 from ..attributes import derive
-from ..sequence import Boxes, Dataset, DatasetError, Sequence
-from .files import Reader, boxes, choose, flags, frames, lines, require_first, require_length, without_absent
+from ..sequence import Dataset, DatasetError, Sequence
+from .files import Reader, choose, frames, require_first, require_length
 
 SPLITS = ("val", "test", "train")
 
@@ -20,7 +21,7 @@ def _is_split(folder: Path) -> bool:
     """Whether a folder is one split: VOT has a ``list.txt`` too, but neither these names nor a ``meta_info.ini``."""
     if not (folder / "list.txt").is_file():
         return False
-    first = lines(folder / "list.txt")[0].strip()
+    first = read_lines(folder / "list.txt")[0].strip()
     return first.startswith("GOT-10k") or (folder / first / "meta_info.ini").is_file()
 
 
@@ -34,7 +35,7 @@ def _load(root: Path, split: str | None) -> Dataset:
         folder = root / part
         if not (folder / "list.txt").is_file():
             raise DatasetError(f"{root} has no {part}/list.txt: unpack that part of GOT-10k, or give another --split.")
-    names = [line.strip() for line in lines(folder / "list.txt")]
+    names = [line.strip() for line in read_lines(folder / "list.txt")]
     return Dataset(f"GOT-10k {part}", "got10k", root, tuple(_sequence(folder / name) for name in names))
 
 
@@ -42,24 +43,13 @@ def _sequence(folder: Path) -> Sequence:
     if not folder.is_dir():
         raise DatasetError(f"list.txt names {folder.name}, but there is no folder {folder}: unpack it.")
     images = frames(folder)
-    truth = boxes(folder / "groundtruth.txt")
+    truth = read_boxes(folder / "groundtruth.txt")
     require_first(truth, folder)
     if len(truth) > 1:  # the test split gives the first box only
         require_length(images, truth, folder)
-        truth = _hide_absent(folder, truth)
+        truth = without_absent(truth, flagged(folder, len(truth)))
     derived = derive(truth) if len(truth) > 1 else ()
     return Sequence(folder.name, images, truth, derived, bool(derived), _resolution(folder))
-
-
-def _hide_absent(folder: Path, truth: Boxes) -> Boxes:
-    cover = flags(folder / "cover.label")
-    if cover is None:
-        return without_absent(truth)
-    if len(cover) != len(truth):
-        raise DatasetError(
-            f"{folder / 'cover.label'} has {len(cover)} labels for {len(truth)} boxes: copy the sequence again."
-        )
-    return without_absent(truth, cover <= 0)
 
 
 def _resolution(folder: Path) -> tuple[int, int] | None:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..attributes import LASOT, derive, read_flags
+from ...groundtruth import read_boxes, read_flags, read_lines, without_absent
+from ..attributes import LASOT, derive, read_attributes
 from ..sequence import Dataset, DatasetError, Sequence
-from .files import Reader, boxes, choose, flags, folders, frames, lines, require_first, require_length, without_absent
+from .files import Reader, choose, folders, frames, require_first, require_length
 
 _TEST = (
     "airplane 1 9 13 15; basketball 1 6 7 11; bear 2 4 6 17; bicycle 2 7 9 18; bird 2 3 15 17; boat 3 4 12 17; book "
@@ -54,7 +55,7 @@ def _load(root: Path, split: str | None) -> Dataset:
     part = choose(split, ("test", "train", "all"), "LaSOT")
     here = _all(root)
     listed = root / "testing_set.txt"
-    test = [line.strip() for line in lines(listed)] if listed.is_file() else _test_names()
+    test = [line.strip() for line in read_lines(listed)] if listed.is_file() else _test_names()
     names = {
         "test": [name for name in test if name in here],
         "train": sorted(set(here) - set(test)),
@@ -68,21 +69,21 @@ def _load(root: Path, split: str | None) -> Dataset:
 
 def _sequence(folder: Path, root: Path) -> Sequence:
     images = frames(folder / "img")
-    truth = boxes(folder / "groundtruth.txt")
+    truth = read_boxes(folder / "groundtruth.txt")
     images = images[: len(truth)]  # monkey-17 has more images than boxes, and only those with a box count
     require_length(images, truth, folder)
     require_first(truth, folder)
-    hidden = {"FOC": flags(folder / "full_occlusion.txt"), "OV": flags(folder / "out_of_view.txt")}
+    hidden = {"FOC": read_flags(folder / "full_occlusion.txt"), "OV": read_flags(folder / "out_of_view.txt")}
     absent = np.zeros(len(truth), bool)
     for name, values in hidden.items():
         if values is None or len(values) != len(truth):
-            raise DatasetError(f"{folder} needs a flag a frame in full_occlusion.txt and out_of_view.txt ({name}).")
+            raise DatasetError(f"{folder} needs one flag per frame in full_occlusion.txt and out_of_view.txt ({name}).")
         absent |= values > 0
     labels = next(
         (
             a
             for place in ("att", "annos/att", "anno/att")
-            if (a := read_flags(root / place / f"{folder.name}.txt", LASOT)) is not None
+            if (a := read_attributes(root / place / f"{folder.name}.txt", LASOT)) is not None
         ),
         None,
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from ...groundtruth import Boxes, read_boxes, without_absent
 from ..attributes import derive
-from ..sequence import Boxes, Dataset, Sequence
-from .files import Reader, boxes, choose, folders, frames, require_first, require_length, without_absent
+from ..sequence import Dataset, Sequence
+from .files import Reader, choose, folders, frames, require_first, require_length
 
 _RATIO = 8  # 240 fps annotations for 30 fps frames
 
@@ -28,11 +29,12 @@ def _load(root: Path, split: str | None) -> Dataset:
     choose(split, ("30",), "NfS")
     if _repacked(root):
         files = sorted((root / "anno").glob("nfs_*.txt"))
-        sequences = [_sequence(p.stem, frames(root / "sequences" / p.stem[4:]), boxes(p), p) for p in files]
+        sequences = [_sequence(p.stem, frames(root / "sequences" / p.stem[4:]), read_boxes(p), p) for p in files]
     else:
         here = [folder for folder in folders(root) if _published(folder)]
         sequences = [
-            _sequence(f.name, frames(f / "30" / f.name), boxes(f / "30" / f"{f.name}.txt", _corners), f) for f in here
+            _sequence(f.name, frames(f / "30" / f.name), read_boxes(f / "30" / f"{f.name}.txt", _corners), f)
+            for f in here
         ]
     part = "" if len(sequences) == 100 else f", {len(sequences)} sequences"
     return Dataset(f"NfS30{part}", "nfs", root, tuple(sequences))

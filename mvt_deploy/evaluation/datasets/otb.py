@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ..attributes import OTB, derive, read_flags
+from ...groundtruth import read_boxes, without_absent
+from ..attributes import OTB, derive, read_attributes
 from ..sequence import Dataset, DatasetError, Sequence
-from .files import Reader, boxes, choose, folders, frames, has_images, require_first, require_length, without_absent
+from .files import Reader, choose, folders, frames, has_images, require_first, require_length
 
 _RANGES = {
     "David": (300, 770),
@@ -51,7 +52,7 @@ def _labels() -> dict[str, tuple[str, ...]]:
 
 
 def _truths(folder: Path) -> list[Path]:
-    """The ground-truth files: one a target; some archives hold an empty one beside the right one."""
+    """The ground-truth files, one per target; some archives hold an empty one beside the right one."""
     return sorted(p for p in folder.glob("groundtruth_rect*.txt") if p.read_text(encoding="utf-8-sig").strip())
 
 
@@ -79,7 +80,7 @@ def _sequence(folder: Path, file: Path, labels: dict[str, tuple[str, ...]], root
     if folder.name in _RANGES:
         first, last = _RANGES[folder.name]
         images = tuple(p for p in images if first <= int(p.stem) <= last)
-    truth = boxes(file)
+    truth = read_boxes(file)
     if len(images) > len(truth) and folder.name not in labels:
         raise DatasetError(
             f"{folder} has {len(images)} images for {len(truth)} boxes and is no sequence of OTB-100 whose frame range "
@@ -89,7 +90,11 @@ def _sequence(folder: Path, file: Path, labels: dict[str, tuple[str, ...]], root
     require_first(truth, folder)
     truth = without_absent(truth)
     known = next(
-        (a for n in (name, folder.name, name.lower()) if (a := read_flags(root / "att" / f"{n}.txt", OTB)) is not None),
+        (
+            a
+            for n in (name, folder.name, name.lower())
+            if (a := read_attributes(root / "att" / f"{n}.txt", OTB)) is not None
+        ),
         labels.get(folder.name),
     )
     return Sequence(name, images, truth, derive(truth) if known is None else known, known is None)

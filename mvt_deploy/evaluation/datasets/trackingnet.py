@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ...groundtruth import read_boxes, without_absent
 from ..attributes import derive
 from ..sequence import Dataset, DatasetError, Sequence
-from .files import Reader, boxes, choose, frames, require_first, require_length, without_absent
+from .files import Reader, choose, frames, require_first, require_length
 
 _PARTS = {"test": ("TEST",), "train": tuple(f"TRAIN_{n}" for n in range(12))}
 
@@ -39,7 +40,7 @@ def _sequence(file: Path) -> Sequence:
     folder = file.parent.parent / "frames" / file.stem
     if not folder.is_dir():
         raise DatasetError(f"{file} annotates the frames in {folder}, and there is no such folder: unpack it.")
-    images, truth = frames(folder), boxes(file)
+    images, truth = frames(folder), read_boxes(file)
     require_first(truth, file)
     if len(truth) == 1:  # the test split gives the first box only
         return Sequence(file.stem, images, truth)

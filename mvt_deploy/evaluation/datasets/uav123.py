@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..attributes import UAV123, derive, read_flags
+from ...groundtruth import read_boxes, without_absent
+from ..attributes import UAV123, derive, read_attributes
 from ..sequence import Dataset, DatasetError, Sequence
-from .files import Reader, boxes, choose, frames, require_first, without_absent
+from .files import Reader, choose, frames, require_first
 
 _STARTS = {
     "bird1": (1, 775, 1573),
@@ -48,7 +49,7 @@ def _load(root: Path, split: str | None) -> Dataset:
 
 
 def _sequence(root: Path, part: str, file: Path) -> Sequence:
-    truth = boxes(file)
+    truth = read_boxes(file)
     clip, _, number = file.stem.rpartition("_")
     start = 1
     if part == "UAV123" and clip in _STARTS and number.isdigit() and int(number) <= len(_STARTS[clip]):
@@ -66,7 +67,7 @@ def _sequence(root: Path, part: str, file: Path) -> Sequence:
         )
     require_first(truth, file)
     truth = without_absent(truth)
-    labels = read_flags(file.parent / "att" / file.name, UAV123)
+    labels = read_attributes(file.parent / "att" / file.name, UAV123)
     return Sequence(
         file.stem,
         tuple(numbered[n] for n in wanted),

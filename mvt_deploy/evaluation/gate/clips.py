@@ -12,7 +12,8 @@ import numpy as np
 
 from ...assets import asset
 from ...geometry import BGRImage, Box
-from ..sequence import Boxes, Dataset
+from ...groundtruth import Boxes
+from ..sequence import Dataset
 from ..sequence import Sequence as Labelled
 
 WIDTH, HEIGHT = 480, 360

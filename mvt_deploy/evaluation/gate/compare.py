@@ -13,11 +13,12 @@ from ...bundle import ClipOverlap, Gate
 from ...errors import NonFiniteError, UserError
 from ...geometry import Box, crop, crop_window, iou, map_back
 from ...geometry import clip as clip_box
+from ...groundtruth import Boxes
+from ...overlap import got10k_overlaps
 from ...tracker import Tracker
 from ..compare import Difference
 from ..compare import compare as bootstrap
-from ..metrics import Floats, Score, got10k_overlaps
-from ..sequence import Boxes
+from ..metrics import Floats, Score
 from .clips import Clip
 
 LIMITS = {"fp32": 0.002, "fp16": 0.002, "bf16": 0.01, "int8": 0.01}
