@@ -1,6 +1,6 @@
 """The bundle: a folder of graphs and a manifest, written whole or not at all and checked before anything runs it.
 
-This is the only module that knows the folder's layout.
+This is the only module that knows the folder's layout, and which of its graphs a runtime uses.
 """
 
 from __future__ import annotations
@@ -15,31 +15,54 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from .errors import BundleError
 from .files import draft_folder, inside, sha256, write_whole
 from .onnx_file import outline
 
 FORMAT = 1
-"""Version of the manifest's format; a reader refuses newer ones."""
+"""Version of the manifest's format where every search graph takes the tracker's default side."""
+FORMAT_SIDES = 2
+"""Version where search graphs of other sides are there too; a reader refuses versions above this one."""
 MANIFEST = "manifest.json"
 CHECKPOINT = "checkpoint.safetensors"
 ENGINES = "engines"
 """Subfolder of the engines built from the graphs, each for one kind of machine."""
 DEFAULT = Path("models/mvt")
 """Where bundles are written and looked for unless told otherwise."""
+RUNTIMES: dict[str, tuple[str, ...]] = {
+    "ort": ("ort", "portable"),
+    "openvino": ("openvino", "portable"),
+    "tensorrt": ("tensorrt", "portable"),
+    "portable": ("portable",),
+}
+"""For each runtime, the targets of the graphs it runs, best first; ``portable`` stands for every other ONNX runtime."""
 
 LARGEST_CROP = 4096
 """Side in pixels of the largest crop a manifest may ask for."""
+SIDE_MULTIPLE = 32
+"""Sides of search crops that the network takes are multiples of this: stride 16, and patches of two by two cells."""
 _LARGEST = sys.float_info.max
 
+SearchSize = int | Literal["auto"] | None
+"""Side of the search crops in pixels; ``"auto"`` for all sides a bundle holds, None for the bundle's default."""
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class TrackerSpec:
-    """What the tracker must know of a model: crop sides in pixels, area factors, stride in pixels per cell."""
+    """What the tracker must know of a model.
+
+    Attributes:
+        template_size: Side of the template crop, in pixels.
+        search_size: Side of the search crop, in pixels.
+        template_factor: Side of the template window over the square root of the box's area.
+        search_factor: Side of the search window over the square root of the box's area.
+        stride: Pixels of the search crop per cell of the score map.
+        window: Window that the score map is weighted with before its peak is taken.
+        colour: Order of the crops' channels.
+    """
 
     template_size: int = 128
     search_size: int = 256
@@ -48,6 +71,25 @@ class TrackerSpec:
     stride: int = 16
     window: str = "hann"
     colour: str = "BGR"
+
+    def at(self, search_size: int) -> TrackerSpec:
+        """The specification at another side of the search crop, with the same pixels per frame pixel.
+
+        Args:
+            search_size: Side of the search crop, in pixels. 192 instead of 256 turns the factor 4 into 3.
+
+        Raises:
+            BundleError: The network cannot take this side.
+        """
+        if search_size == self.search_size:
+            return self
+        if not SIDE_MULTIPLE <= search_size <= LARGEST_CROP or search_size % SIDE_MULTIPLE:
+            raise BundleError(
+                f"a search size is a multiple of {SIDE_MULTIPLE} pixels, {SIDE_MULTIPLE} to {LARGEST_CROP}, "
+                f"not {search_size}."
+            )
+        factor = self.search_factor * search_size / self.search_size
+        return dataclasses.replace(self, search_size=search_size, search_factor=factor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +105,12 @@ class TensorInfo:
 class Parity:
     """How far a graph is from the PyTorch network on real crops.
 
-    ``max_abs`` is the largest difference of any output, ``box_px`` of a box side or centre in pixels of the search crop
-    (0 for a template graph); ``tolerance`` is the bound on ``max_abs`` the export enforced.
+    Attributes:
+        reference: What the graph was compared with.
+        cases: Number of crop pairs.
+        max_abs: Largest absolute difference of any output.
+        box_px: Largest difference of a box's centre or side, in pixels of the search crop; 0 for a template graph.
+        tolerance: Bound on ``max_abs`` that the export enforced.
     """
 
     reference: str
@@ -76,10 +122,13 @@ class Parity:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What an int8 graph's activation ranges come from.
+    """Where an int8 graph's activation ranges come from.
 
-    ``method`` chose the ranges, measured on ``pairs`` pairs of crops whose files have the digest ``data``; the nodes
-    ``kept`` stayed in floating point.
+    Attributes:
+        method: How the ranges were chosen from the measured values.
+        pairs: Number of crop pairs they were measured on.
+        data: Digest of the crops' files.
+        kept: Names of the nodes that stayed in floating point.
     """
 
     method: str
@@ -98,30 +147,33 @@ class ClipOverlap:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """What a precision does to trajectories: a candidate against the fp32 reference, over clips.
+    """What a candidate does to trajectories, compared with the fp32 reference over clips.
 
-    Args:
-        reference: what ran the fp32 graphs: backend, provider and precision.
-        candidate: what was judged.
-        precision: of the candidate.
-        target: of the candidate's search graph (a :class:`GraphInfo`'s).
-        clips: how many were tracked.
-        frames: over all clips, without their first.
-        nonfinite: frames on which the candidate returned a value that is not finite.
-        mean_iou: of the two trajectories, over all frames, 0..1.
-        worst_clip: where they are furthest apart.
-        ao_reference: average overlap of the reference with the ground truth, 0..1.
-        ao_candidate: of the candidate.
-        ao_drop: the first minus the second; negative where the candidate does better.
-        ao_drop_low: lower end of its 95% interval (paired bootstrap over clips).
-        ao_drop_high: upper end.
-        same_windows_drop: drop of AO where the candidate is asked about the windows that the reference cut.
-        same_windows_iou: mean IoU of the two boxes in those windows.
-        score_drift: mean absolute difference of the scores (0..1) of the same frame.
-        score_drift_max: the largest.
-        limit: the largest drop that passes.
-        passed: every output is finite, and both drops are within the limit (of the paths: or not shown to exceed it).
-        reason: one sentence that says why.
+    Attributes:
+        reference: Backend, provider and precision of the reference.
+        candidate: Backend, provider and precision of the candidate.
+        precision: Precision of the candidate.
+        target: Target of the candidate's search graph, as in :class:`GraphInfo`.
+        clips: Number of clips tracked.
+        frames: Number of frames over all clips, without the first frame of each.
+        nonfinite: Number of frames on which the candidate returned a value that is not finite.
+        mean_iou: Mean IoU of the two trajectories over all frames, 0..1.
+        worst_clip: Clip in which the trajectories are furthest apart.
+        ao_reference: Average overlap of the reference with the ground truth, 0..1.
+        ao_candidate: Average overlap of the candidate with the ground truth, 0..1.
+        ao_drop: ``ao_reference - ao_candidate``; negative where the candidate does better.
+        ao_drop_low: Lower end of the drop's 95 % interval (paired bootstrap over clips).
+        ao_drop_high: Upper end of that interval.
+        same_windows_drop: Drop of AO where the candidate is given the windows that the reference cut.
+        same_windows_iou: Mean IoU of the two boxes in those windows, 0..1.
+        score_drift: Mean absolute difference of the two scores of a frame, 0..1.
+        score_drift_max: Largest absolute difference of the two scores of a frame, 0..1.
+        limit: Largest drop that passes.
+        passed: Whether every output is finite and both drops are within the limit. The drop of the trajectories counts
+            as within it unless it is shown to exceed it.
+        reason: One sentence that says why it passed or failed.
+        search_size: Side of the candidate's search crops in pixels, ``"auto"`` where the tracker chose it, or None for
+            the bundle's default side.
     """
 
     reference: str
@@ -145,11 +197,26 @@ class Gate:
     limit: float
     passed: bool
     reason: str
+    search_size: int | str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class GraphInfo:
-    """One ONNX file of the bundle; an int8 search graph's template graph is a floating-point file listed again."""
+    """One ONNX file of the bundle; an int8 search graph's template graph is a floating-point file listed again.
+
+    Attributes:
+        file: Name of the file in the bundle's folder.
+        sha256: Hexadecimal digest of the file's bytes.
+        role: ``"template"`` or ``"search"``.
+        precision: ``"fp32"``, ``"fp16"`` or ``"int8"``.
+        target: Runtime the graph was made for, or ``"portable"`` for any.
+        opset: Version of ONNX's default operator set.
+        inputs: Inputs in the file's order; ``crop`` is the first.
+        outputs: Outputs in the file's order.
+        rewrites: Names of the exact rewrites applied to the network.
+        parity: How far the graph is from the PyTorch network.
+        calibration: Where an int8 graph's activation ranges come from; None for other graphs.
+    """
 
     file: str
     sha256: str
@@ -163,10 +230,24 @@ class GraphInfo:
     parity: Parity
     calibration: Calibration | None = None
 
+    @property
+    def side(self) -> int:
+        """Side in pixels of the crops that the graph takes."""
+        side = self.inputs[0].shape[1]
+        assert isinstance(side, int)  # checked when the manifest is opened
+        return side
+
+
+class GraphPair(NamedTuple):
+    """The two graphs that a runtime runs together: the search graph takes the features the template graph gives."""
+
+    template: GraphInfo
+    search: GraphInfo
+
 
 @dataclass(frozen=True, slots=True)
 class CheckpointInfo:
-    """The parameters the graphs were made from. ``source`` is the name of the file the user gave."""
+    """The parameters that the graphs were made from; ``source`` is the name of the file that the user gave."""
 
     file: str
     sha256: str
@@ -176,7 +257,7 @@ class CheckpointInfo:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """``manifest.json``. ``gates`` holds what the graphs below fp32 did to trajectories, where that was judged."""
+    """``manifest.json``; ``gates`` holds the verdicts on graphs whose trajectories were judged."""
 
     format: int
     name: str
@@ -189,10 +270,15 @@ class Manifest:
 
 
 def parse(kind: Any, value: Any, where: str) -> Any:
-    """``value`` of parsed JSON as the annotated type ``kind`` (dataclasses too); unknown keys of objects are ignored.
+    """Parsed JSON as an annotated type.
+
+    Args:
+        kind: The type, which may be a dataclass. Unknown keys of its objects are ignored.
+        value: The parsed JSON.
+        where: Name of the value, for messages.
 
     Raises:
-        ValueError: a value is missing, of another type, not finite or not printable; the message says where.
+        ValueError: A value is missing, of another type, not finite or not printable; the message says where.
     """
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
@@ -211,6 +297,8 @@ def parse(kind: Any, value: Any, where: str) -> Any:
     if origin is dict and isinstance(value, dict):
         return {str(k): parse(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
     if origin in (typing.Union, types.UnionType):
+        if type(value) is str and str in arguments:
+            return parse(str, value, where)
         if any(type(value) is a for a in arguments):
             return value
         if isinstance(value, dict) and (nested := next((a for a in arguments if dataclasses.is_dataclass(a)), None)):
@@ -245,16 +333,21 @@ def _faults(manifest: Manifest) -> Iterator[str]:
     for graph in manifest.graphs:
         if Path(graph.file).suffix != ".onnx":
             yield f"graph {graph.file}, which is no .onnx file"
-        size = {"template": spec.template_size, "search": spec.search_size}.get(graph.role)
-        if size and graph.inputs[:1] != [TensorInfo("crop", "uint8", ["n", size, size, 3])]:
+        size = spec.template_size
+        if graph.role == "search":
+            grid = graph.outputs[2].shape[-1] if len(graph.outputs) == 3 and graph.outputs[2].shape else None
+            if not isinstance(grid, int) or graph.outputs != [
+                TensorInfo("box", "float32", ["n", 4]),
+                TensorInfo("score", "float32", ["n"]),
+                TensorInfo("score_map", "float32", ["n", grid, grid]),
+            ]:
+                yield f"graph {graph.file}, which gives no box, score and square score_map in float32"
+                continue
+            size = grid * spec.stride
+        if graph.role in ("template", "search") and (
+            graph.inputs[:1] != [TensorInfo("crop", "uint8", ["n", size, size, 3])] or not 1 <= size <= LARGEST_CROP
+        ):
             yield f"graph {graph.file}, which takes no crops uint8 [n, {size}, {size}, 3]"
-        grid = spec.search_size // max(spec.stride, 1)
-        if graph.role == "search" and graph.outputs != [
-            TensorInfo("box", "float32", ["n", 4]),
-            TensorInfo("score", "float32", ["n"]),
-            TensorInfo("score_map", "float32", ["n", grid, grid]),
-        ]:
-            yield f"graph {graph.file}, which gives no box, score and {grid}x{grid} score_map in float32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,30 +362,104 @@ class Bundle:
         """The folder of the engines built from the bundle's graphs; it may not exist yet."""
         return self.folder / ENGINES
 
-    def graph(self, role: str, precision: str = "fp32", targets: tuple[str, ...] = ("portable",)) -> GraphInfo:
-        """The graph for a role (``template`` or ``search``), at a precision, for the first target that has one.
+    @property
+    def search_sizes(self) -> tuple[int, ...]:
+        """Sides in pixels of the search crops that the bundle's graphs take, smallest first."""
+        return tuple(sorted({g.side for g in self.manifest.graphs if g.role == "search"}))
+
+    def sizes_of(self, runtime: str, precision: str = "fp32", search_size: SearchSize = None) -> tuple[int, ...]:
+        """Sides of the search crops that a runtime opens at a precision.
+
+        Args:
+            runtime: One of :data:`RUNTIMES`.
+            precision: As for :meth:`graphs`.
+            search_size: None for the default side, a side in pixels, or ``"auto"`` for all that are there.
+
+        Returns:
+            The sides, smallest first; a single one unless ``search_size`` is ``"auto"``.
 
         Raises:
-            BundleError: the bundle holds no such graph.
+            BundleError: The bundle holds no such graph.
         """
-        for target in targets:
-            for graph in self.manifest.graphs:
-                if (graph.role, graph.precision, graph.target) == (role, precision, target):
-                    return graph
-        held = ", ".join(sorted({f"{g.precision} ({g.target})" for g in self.manifest.graphs if g.role == role}))
+        if search_size != "auto":
+            return (self.graphs(runtime, precision, search_size).search.side,)
+        default = self.graphs(runtime, precision).search  # the default side must be there
+        held = self._held("search", default.precision, RUNTIMES[runtime])
+        return tuple(sorted({graph.side for graph in held}))
+
+    def graphs(self, runtime: str, precision: str = "fp32", search_size: int | None = None) -> GraphPair:
+        """The graphs that a runtime runs at a precision.
+
+        Args:
+            runtime: One of :data:`RUNTIMES`.
+            precision: ``"fp32"``, ``"fp16"``, ``"int8"``, or ``"bf16"``, which runs the fp32 graphs.
+            search_size: Side of the search crops in pixels; None for the tracker's default.
+
+        Returns:
+            The search graph made for the runtime, or else the portable one, and the template graph whose features fit
+            it, which may have another precision.
+
+        Raises:
+            BundleError: The bundle holds no such graph.
+        """
+        targets = RUNTIMES[runtime]
+        search = self.graph("search", "fp32" if precision == "bf16" else precision, targets, search_size)
+        for graph in self.manifest.graphs:
+            if graph.role == "template" and graph.target in targets and graph.outputs == search.inputs[1:]:
+                return GraphPair(graph, search)
+        raise BundleError(
+            f"bundle {self.folder} has no template graph whose features fit {search.file}: export the bundle again."
+        )
+
+    def graph(
+        self,
+        role: str,
+        precision: str = "fp32",
+        targets: tuple[str, ...] = ("portable",),
+        search_size: int | None = None,
+    ) -> GraphInfo:
+        """One graph by what its manifest says of it. What a runtime should run, :meth:`graphs` answers.
+
+        Args:
+            role: ``"template"`` or ``"search"``.
+            precision: ``"fp32"``, ``"fp16"`` or ``"int8"``.
+            targets: The first of these that has such a graph counts.
+            search_size: Side of a search graph's crops in pixels; None for the tracker's default.
+
+        Raises:
+            BundleError: The bundle holds no such graph.
+        """
+        spec = self.manifest.tracker
+        side = spec.template_size if role == "template" else search_size or spec.search_size
+        held = self._held(role, precision, targets)
+        if fitting := [graph for graph in held if graph.side == side]:
+            return min(fitting, key=lambda graph: targets.index(graph.target))
         make = {"fp32": "", "fp16": " --fp16", "int8": " --int8"}
+        if held:
+            sides = " and ".join(str(s) for s in sorted({graph.side for graph in held}))
+            raise BundleError(
+                f"bundle {self.folder} has no {precision} {role} graph of side {side}, only of {sides}: choose one of "
+                f"these, or make it with  mvt-deploy export{make[precision]} --search-size {side} -o {self.folder}."
+            )
+        others = sorted({f"{g.precision} ({g.target})" for g in self.manifest.graphs if g.role == role})
         remedy = (
             f"make one with  mvt-deploy export{make[precision]} -o {self.folder}."
             if precision in make
-            else f"choose --precision {' or '.join(make)}."
+            else f"choose the precision {' or '.join(make)}."
         )
-        raise BundleError(f"bundle {self.folder} has no {precision} {role} graph, only: {held or 'none'}; {remedy}")
+        raise BundleError(
+            f"bundle {self.folder} has no {precision} {role} graph, only: {', '.join(others) or 'none'}; {remedy}"
+        )
+
+    def _held(self, role: str, precision: str, targets: tuple[str, ...]) -> list[GraphInfo]:
+        wanted = (role, precision)
+        return [g for g in self.manifest.graphs if (g.role, g.precision) == wanted and g.target in targets]
 
     def path(self, graph: GraphInfo) -> Path:
-        """The graph's file, after comparing its bytes with the manifest's hash, and what it declares with the manifest.
+        """The graph's file, after its bytes and what it declares were compared with the manifest.
 
         Raises:
-            BundleError: the file is missing or is not the one the manifest describes, has other inputs or outputs, or
+            BundleError: The file is missing or is not the one the manifest describes, has other inputs or outputs, or
                 keeps values in other files, which no hash covers.
         """
         path = self._verified(graph.file, graph.sha256)
@@ -308,10 +475,10 @@ class Bundle:
         return path
 
     def checkpoint(self) -> Path:
-        """The checkpoint's file, after comparing its bytes with the manifest's hash.
+        """The checkpoint's file, after its bytes were compared with the manifest's hash.
 
         Raises:
-            BundleError: the file is missing or is not the one the manifest describes.
+            BundleError: The file is missing or is not the one the manifest describes.
         """
         return self._verified(self.manifest.checkpoint.file, self.manifest.checkpoint.sha256)
 
@@ -319,7 +486,7 @@ class Bundle:
         """Compare every file with the manifest.
 
         Raises:
-            BundleError: a file is missing or differs.
+            BundleError: A file is missing or differs.
         """
         self.checkpoint()
         for graph in self.manifest.graphs:
@@ -353,10 +520,13 @@ def _is_file(path: Path) -> bool:
 
 
 def open_bundle(folder: str | os.PathLike[str]) -> Bundle:
-    """Read and check a bundle's manifest; files are hashed when they are asked for.
+    """Read and check a bundle's manifest; the other files are hashed when they are asked for.
+
+    Args:
+        folder: The bundle's folder.
 
     Raises:
-        BundleError: no bundle there, a manifest that cannot be read or is of a newer format, or one whose paths leave
+        BundleError: There is no bundle, or its manifest cannot be read, is of a newer format, or names files outside
             the folder.
     """
     folder = Path(folder)
@@ -372,9 +542,10 @@ def open_bundle(folder: str | os.PathLike[str]) -> Bundle:
     version = content.get("format") if isinstance(content, dict) else None
     if type(version) is not int or version < 1:
         raise BundleError(f"{path} is no manifest of mvt-deploy (no format number): export the bundle again.")
-    if version > FORMAT:
+    if version > FORMAT_SIDES:
         raise BundleError(
-            f"{path} has format {version}, this mvt-deploy reads up to {FORMAT}: update it (pip install -U mvt-deploy)."
+            f"{path} has format {version}, this mvt-deploy reads up to {FORMAT_SIDES}: "
+            "update it (pip install -U mvt-deploy)."
         )
     try:
         manifest: Manifest = parse(Manifest, content, "manifest")
@@ -407,5 +578,11 @@ def staging(folder: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write ``manifest.json`` into a folder, whole or not at all."""
-    write_whole(folder / MANIFEST, json.dumps(dataclasses.asdict(manifest), indent=1) + "\n")
+    """Write ``manifest.json`` into a folder, whole or not at all.
+
+    The format written is the oldest that describes the graphs, so that earlier versions of this package read what they
+    can, and call the rest newer instead of damaged.
+    """
+    sides = {g.side for g in manifest.graphs if g.role == "search"} - {manifest.tracker.search_size}
+    content = dataclasses.asdict(dataclasses.replace(manifest, format=FORMAT_SIDES if sides else FORMAT))
+    write_whole(folder / MANIFEST, json.dumps(content, indent=1) + "\n")

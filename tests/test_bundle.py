@@ -6,13 +6,14 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mvt_deploy import load
-from mvt_deploy.bundle import open_bundle, staging, write_manifest
+from mvt_deploy.bundle import FORMAT, FORMAT_SIDES, Bundle, TrackerSpec, open_bundle, staging, write_manifest
 from mvt_deploy.errors import BundleError
 
 
@@ -162,3 +163,82 @@ def test_unwritable_place(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BundleError, match="cannot write"), staging(tmp_path / "file" / "mvt"):
         pass
+
+
+def dial(folder: Path, sides: tuple[int, ...] = (192, 224, 256, 320)) -> Bundle:
+    """A tiny bundle with search graphs of several sides."""
+    pytest.importorskip("onnx")
+    sys.path.insert(0, str(Path(__file__).parent / "fuzz"))
+    from tiny import tiny_bundle
+
+    return open_bundle(tiny_bundle(folder, sides=sides))
+
+
+def test_a_specification_at_another_side_has_the_same_density() -> None:
+    spec = TrackerSpec()
+    assert [spec.at(side).search_factor for side in (128, 192, 224, 256, 320)] == [2.0, 3.0, 3.5, 4.0, 5.0]
+    assert spec.at(192) == replace(spec, search_size=192, search_factor=3.0)
+    assert spec.at(192).at(256) == spec
+    for side in (0, -32, 100, 200, 4128):
+        with pytest.raises(BundleError, match=f"multiple of 32 pixels, 32 to 4096, not {side}"):
+            spec.at(side)
+
+
+def test_a_bundle_of_several_sides(tmp_path: Path) -> None:
+    bundle = dial(tmp_path / "b")
+    assert bundle.search_sizes == (192, 224, 256, 320)
+    assert bundle.sizes_of("ort") == (256,)
+    assert bundle.sizes_of("ort", "bf16", 224) == (224,)
+    assert bundle.sizes_of("openvino", "fp32", "auto") == (192, 224, 256, 320)
+    template, search = bundle.graphs("tensorrt", "fp32", 192)
+    assert (template.file, search.file, search.side) == ("template.onnx", "search.s192.onnx", 192)
+    assert bundle.graphs("ort").search.file == "search.onnx"
+    bundle.verify()
+    with pytest.raises(BundleError, match=r"no fp32 search graph of side 128, only of 192 and .* --search-size 128"):
+        bundle.graphs("ort", "fp32", 128)
+    with pytest.raises(BundleError, match="no int8 search graph, only: fp32"):
+        bundle.sizes_of("ort", "int8", "auto")
+
+
+def test_only_manifests_with_other_sides_are_of_the_newer_format(tmp_path: Path) -> None:
+    formats = {}
+    for sides in ((192, 256), (256,)):
+        folder = dial(tmp_path / str(len(sides)), sides).folder
+        formats[sides] = json.loads((folder / "manifest.json").read_text())["format"]
+    assert formats == {(192, 256): FORMAT_SIDES, (256,): FORMAT}
+
+
+def test_a_side_that_does_not_fit_its_score_map(tmp_path: Path) -> None:
+    folder = dial(tmp_path / "b").folder
+    edit(folder, lambda m: m["graphs"][1]["outputs"][2].update(shape=["n", 16, 16]))  # of the graph of side 192
+    with pytest.raises(BundleError, match=r"search\.s192\.onnx, which takes no crops uint8 \[n, 256, 256, 3\]"):
+        open_bundle(folder)
+
+
+def test_which_graphs_a_runtime_runs(bundle: Path) -> None:
+    opened = open_bundle(bundle)
+    files = {
+        (runtime, precision): tuple(graph.file for graph in opened.graphs(runtime, precision))
+        for runtime in ("ort", "openvino", "tensorrt", "portable")
+        for precision in ("fp32", "fp16", "bf16", "int8")
+        if (runtime, precision) != ("portable", "int8")
+    }
+    portable = ("template.onnx", "search.onnx")
+    half = ("template.fp16.onnx", "search.fp16.onnx")
+    assert files == {
+        ("ort", "fp32"): ("template.onnx", "search.ort.onnx"),
+        ("ort", "bf16"): ("template.onnx", "search.ort.onnx"),
+        ("ort", "fp16"): half,
+        ("ort", "int8"): ("template.onnx", "search.int8.ort.onnx"),
+        ("openvino", "fp32"): portable,
+        ("openvino", "bf16"): portable,
+        ("openvino", "fp16"): half,
+        ("openvino", "int8"): ("template.onnx", "search.int8.openvino.onnx"),
+        ("tensorrt", "fp32"): portable,
+        ("tensorrt", "bf16"): portable,
+        ("tensorrt", "fp16"): half,
+        ("tensorrt", "int8"): ("template.fp16.onnx", "search.int8.tensorrt.onnx"),
+        ("portable", "fp32"): portable,
+        ("portable", "bf16"): portable,
+        ("portable", "fp16"): half,
+    }

@@ -175,7 +175,7 @@ def test_files_that_are_no_graphs(tmp_path: Path, content: bytes) -> None:
 def test_a_graph_that_gives_another_box_than_it_declares(tmp_path: Path, backend: str) -> None:
     pytest.importorskip("openvino" if backend == "openvino" else "onnxruntime")
     folder = tiny_bundle(tmp_path / "b")
-    restate(folder, "search", search(sides=5).SerializeToString())
+    restate(folder, "search", search(numbers=5).SerializeToString())
     with pytest.raises(BackendError):
         load(folder, backend).search(SEARCH, {"features": np.zeros((2, 3), np.float32)})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,13 @@ def template() -> onnx.ModelProto:
     return _model("template", nodes, [crop], [features], {"plane": np.array([1, 2])})
 
 
-def search(sides: int = 4) -> onnx.ModelProto:
-    """A box and a score from two mean colours; ``sides`` other than 4 makes a box its declaration denies."""
+def search(numbers: int = 4, side: int = 256) -> onnx.ModelProto:
+    """A box and a score from two mean colours.
+
+    Args:
+        numbers: Numbers of a box; other than 4, the declaration denies it.
+        side: Side of the search crop in pixels.
+    """
     nodes = [
         helper.make_node("Cast", ["crop"], ["pixels"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["pixels", "plane"], ["colour"], keepdims=0),
@@ -40,21 +45,21 @@ def search(sides: int = 4) -> onnx.ModelProto:
         helper.make_node("ReduceMean", ["corner", "channel"], ["score_map"], keepdims=0),
     ]
     inputs = [
-        helper.make_tensor_value_info("crop", TensorProto.UINT8, ["n", 256, 256, 3]),
+        helper.make_tensor_value_info("crop", TensorProto.UINT8, ["n", side, side, 3]),
         helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", 3]),
     ]
     outputs = [
         helper.make_tensor_value_info("box", TensorProto.FLOAT, ["n", 4]),
         helper.make_tensor_value_info("score", TensorProto.FLOAT, ["n"]),
-        helper.make_tensor_value_info("score_map", TensorProto.FLOAT, ["n", 16, 16]),
+        helper.make_tensor_value_info("score_map", TensorProto.FLOAT, ["n", side // 16, side // 16]),
     ]
     constants = {
-        "weight": np.full((3, sides), 1e-3, np.float32),
+        "weight": np.full((3, numbers), 1e-3, np.float32),
         "plane": np.array([1, 2]),
         "last": np.array([1]),
         "channel": np.array([3]),
         "from": np.array([0, 0]),
-        "to": np.array([16, 16]),
+        "to": np.array([side // 16, side // 16]),
     }
     return _model("search", nodes, inputs, outputs, constants)
 
@@ -65,24 +70,30 @@ def _model(name: str, nodes: list[Any], inputs: list[Any], outputs: list[Any], c
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 
 
-def tiny_bundle(folder: Path, change: Callable[[dict[str, onnx.ModelProto]], object] = lambda _: None) -> Path:
+def tiny_bundle(
+    folder: Path,
+    change: Callable[[dict[str, onnx.ModelProto]], object] = lambda _: None,
+    sides: Sequence[int] = (256,),
+) -> Path:
     """Write the bundle; ``change`` may edit the graphs first, and every hash and declaration then fits the edited ones.
 
     Args:
-        folder: a new folder.
-        change: takes the models by role.
+        folder: A new folder.
+        change: Takes the models by name of the file without its ending.
+        sides: Sides of the search crops in pixels; graphs of others than 256 carry theirs in their name.
     """
-    models = {"template": template(), "search": search()}
+    models = {"template": template()}
+    models |= {"search" if side == 256 else f"search.s{side}": search(side=side) for side in sides}
     change(models)
     folder.mkdir(parents=True)
     (folder / "checkpoint.safetensors").write_bytes(b"none")
     graphs = []
-    for role, model in models.items():
-        path = folder / f"{role}.onnx"
+    for name, model in models.items():
+        path = folder / f"{name}.onnx"
         path.write_bytes(model.SerializeToString())
         graphs.append(
             GraphInfo(
-                path.name, sha256(path), role, "fp32", "portable", 18,
+                path.name, sha256(path), name.split(".")[0], "fp32", "portable", 18,
                 tensors(model.graph.input), tensors(model.graph.output), [], Parity("none", 1, 0, 0, 0),
             )
         )  # fmt: skip
