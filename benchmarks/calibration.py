@@ -20,7 +20,7 @@ from mvt_deploy import load
 from mvt_deploy.bench.machine import describe
 from mvt_deploy.bundle import DEFAULT, open_bundle
 from mvt_deploy.cli.options import ensure_model, say
-from mvt_deploy.crops import Pairs
+from mvt_deploy.crops import CropPairs
 from mvt_deploy.quantize.qdq import quantise
 from mvt_deploy.quantize.ranges import METHODS
 from mvt_deploy.quantize.record import Target, record
@@ -46,7 +46,7 @@ def main(
         source = open_source(folder / "img" if (folder / "img").is_dir() else folder)
         targets.append(Target(source, choose_targets(source).boxes[0]))
     recorded = record(load(model), targets, pairs)
-    crops = Pairs(np.stack([r.template for r in recorded]), np.stack([r.search for r in recorded]))
+    crops = CropPairs(np.stack([r.template for r in recorded]), np.stack([r.search for r in recorded]))
     errors = {}
     for method in METHODS:
         source = int8_source(bundle, target, None, method, say)

@@ -33,7 +33,7 @@ from mvt_deploy import Tracker, __version__
 from mvt_deploy.assets import asset
 from mvt_deploy.backends.base import Backend, SearchResult
 from mvt_deploy.bundle import open_bundle
-from mvt_deploy.crops import Pairs, photograph_pairs
+from mvt_deploy.crops import CropPairs, photograph_pairs
 from mvt_deploy.errors import UserError
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
@@ -173,7 +173,7 @@ def measure(
     label: str,
     precision: str,
     make: Callable[[], Backend],
-    pairs: Pairs,
+    pairs: CropPairs,
     expected: SearchResult,
     limits: Limits,
     seconds: float,
@@ -201,7 +201,7 @@ def measure(
     return row
 
 
-def parity(model: Backend, pairs: Pairs, expected: SearchResult) -> dict[str, float]:
+def parity(model: Backend, pairs: CropPairs, expected: SearchResult) -> dict[str, float]:
     """Largest differences from PyTorch in fp32 on the CPU, over the pairs; box in pixels of the search crop."""
     found = model.search(pairs.search, model.template(pairs.template), score_map=True)
     assert found.score_map is not None
@@ -216,7 +216,7 @@ def parity(model: Backend, pairs: Pairs, expected: SearchResult) -> dict[str, fl
     }
 
 
-def network_latency(model: Backend, pairs: Pairs, seconds: float) -> dict[str, float]:
+def network_latency(model: Backend, pairs: CropPairs, seconds: float) -> dict[str, float]:
     """From a crop in host memory to a box in host memory, one target."""
     features = model.template(pairs.template[:1])
     crops = [pairs.search[i : i + 1] for i in range(len(pairs.search))]
@@ -231,13 +231,13 @@ def tracker_latency(model: Backend, seconds: float) -> dict[str, float]:
     return _percentiles(lambda i: tracker.update(frames[i % 4]), seconds)
 
 
-def throughput(model: Backend, pairs: Pairs, batch: int, seconds: float) -> float:
+def throughput(model: Backend, pairs: CropPairs, batch: int, seconds: float) -> float:
     """Targets a second, one batch after the other."""
     crops, features = pairs.search[:batch], model.template(pairs.template[:batch])
     return batch * _rate(lambda: model.search(crops, features), seconds)
 
 
-def pipelined(model: Any, pairs: Pairs, batch: int, seconds: float) -> float:
+def pipelined(model: Any, pairs: CropPairs, batch: int, seconds: float) -> float:
     """Targets a second with two batches in flight."""
     crops, features = pairs.search[:batch], model.template(pairs.template[:batch])
     waiting: deque[Any] = deque()
@@ -325,7 +325,7 @@ def _rate(work: Callable[[], object], seconds: float) -> float:
     return calls / elapsed
 
 
-def _expected(pairs: Pairs) -> SearchResult:
+def _expected(pairs: CropPairs) -> SearchResult:
     from mvt_deploy.backends.torch import TorchBackend
 
     model = TorchBackend(asset("mvt.safetensors"))

@@ -1,4 +1,4 @@
-"""Crops of the shipped photographs: real pictures to compare graphs on, wherever the package runs."""
+"""Pairs of template and search crops from the shipped photographs: real pictures to compare graphs on anywhere."""
 
 from __future__ import annotations
 
@@ -15,21 +15,35 @@ from .geometry import Box, crop, crop_window
 
 
 @dataclass(frozen=True, slots=True)
-class Pairs:
-    """BGR crops of the same targets: template uint8 ``[n, 128, 128, 3]``, search uint8 ``[n, 256, 256, 3]``."""
+class CropPairs:
+    """BGR crops of the same targets.
+
+    Attributes:
+        template: uint8 ``[n, 128, 128, 3]``.
+        search: uint8 ``[n, s, s, 3]``, where ``s`` is the side of the search crop.
+    """
 
     template: npt.NDArray[np.uint8]
     search: npt.NDArray[np.uint8]
 
-    def batches(self, size: int = 4) -> Iterator[Pairs]:
-        """The same pairs, ``size`` at a time."""
-        for i in range(0, len(self.template), size):
-            yield Pairs(self.template[i : i + size], self.search[i : i + size])
+    def __len__(self) -> int:
+        return len(self.template)
+
+    def batches(self, size: int = 4) -> Iterator[CropPairs]:
+        """The same pairs in their order, at most ``size`` at a time."""
+        for i in range(0, len(self), size):
+            yield CropPairs(self.template[i : i + size], self.search[i : i + size])
 
 
-def photograph_pairs(count: int = 16, seed: int = 0) -> Pairs:
-    """Pairs cut from the shipped photographs around boxes of many sizes, the search window shifted and rescaled."""
-    spec = TrackerSpec()
+def photograph_pairs(count: int = 16, seed: int = 0, search_size: int | None = None) -> CropPairs:
+    """Pairs cut from the shipped photographs around boxes of many sizes, with the search window shifted and rescaled.
+
+    Args:
+        count: Number of pairs.
+        seed: Seed of the random boxes. The same seed gives the same boxes at every search size.
+        search_size: Side of the search crops in pixels, at the density of the default side; None for the default.
+    """
+    spec = TrackerSpec() if search_size is None else TrackerSpec().at(search_size)
     random = np.random.default_rng(seed)
     images = [
         np.asarray(cv2.imread(str(path), cv2.IMREAD_COLOR), np.uint8)
@@ -45,4 +59,4 @@ def photograph_pairs(count: int = 16, seed: int = 0) -> Pairs:
         moved = Box(box.x + float(shift[0]), box.y + float(shift[1]), w * scale, h * scale)
         templates.append(crop(image, crop_window(box, spec.template_factor), spec.template_size))
         searches.append(crop(image, crop_window(moved, spec.search_factor), spec.search_size))
-    return Pairs(np.stack(templates), np.stack(searches))
+    return CropPairs(np.stack(templates), np.stack(searches))

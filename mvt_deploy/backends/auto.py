@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..crops import Pairs, photograph_pairs
+from ..crops import CropPairs, photograph_pairs
 from ..errors import NonFiniteError, UserError
 from .base import Backend, Features
 
@@ -92,12 +92,12 @@ def _try(candidate: Candidate, trials: list[Trial]) -> Backend | None:
         return None
 
 
-def _answers(backend: Backend, pairs: Pairs) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+def _answers(backend: Backend, pairs: CropPairs) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
     found = backend.search(pairs.search, backend.template(pairs.template))
     return np.concatenate([found.box, found.score[:, None]], axis=1)
 
 
-def _times(backends: list[Backend], pairs: Pairs) -> list[list[float]]:
+def _times(backends: list[Backend], pairs: CropPairs) -> list[list[float]]:
     """Seconds of single searches, the backends taking turns so that a busy moment meets them all."""
     one = pairs.search[:1]
     features: list[Features] = [b.template(pairs.template[:1]) for b in backends]

@@ -17,7 +17,7 @@ import torch
 from .. import bundle as bundles
 from ..assets import asset
 from ..bundle import Bundle, CheckpointInfo, Gate, GraphInfo, Manifest, TrackerSpec, open_bundle
-from ..crops import Pairs, photograph_pairs
+from ..crops import CropPairs, photograph_pairs
 from ..errors import ParityError
 from ..files import sha256
 from ..network import MVT, load_checkpoint, save_checkpoint
@@ -130,7 +130,7 @@ def _export_precision(
     precision: str,
     place: Path,
     rewrites: Collection[str],
-    pairs: Pairs,
+    pairs: CropPairs,
     answers: list[Answer],
     say: Say,
 ) -> list[GraphInfo]:

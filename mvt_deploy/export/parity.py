@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from ..bundle import Parity
-from ..crops import Pairs
+from ..crops import CropPairs
 from ..errors import ParityError
 from ..network import MVT, SEARCH_SIZE
 from ..network.inference import GRID, decode, hann_window, prepare
@@ -32,7 +32,7 @@ class Answer:
 
 
 @torch.inference_mode()
-def reference(model: MVT, pairs: Pairs) -> list[Answer]:
+def reference(model: MVT, pairs: CropPairs) -> list[Answer]:
     """The network's own answers, a batch at a time."""
     answers = []
     for batch in pairs.batches():
@@ -44,7 +44,7 @@ def reference(model: MVT, pairs: Pairs) -> list[Answer]:
     return answers
 
 
-def measure(template: Runner, search: Runner, pairs: Pairs, answers: list[Answer], precision: str) -> Parity:
+def measure(template: Runner, search: Runner, pairs: CropPairs, answers: list[Answer], precision: str) -> Parity:
     """Run the graphs on the pairs and compare with the network's answers.
 
     A box is compared at the cell the graph chose, which must be a peak of the network's windowed score map within the

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..bundle import parse
-from ..crops import Pairs
+from ..crops import CropPairs
 from ..errors import CalibrationError
 from ..files import draft_folder
 
@@ -72,7 +72,7 @@ class Recording:
 class CropSet:
     """A calibration set in memory: its pairs, where they came from, and the digest of its files."""
 
-    pairs: Pairs
+    pairs: CropPairs
     samples: list[Sample]
     digest: str
 
@@ -163,7 +163,7 @@ def read_crops(folder: Path) -> CropSet:
                 images[name] = _load(folder, name, again)
                 digest.update(name.encode() + b"\0" + (folder / name).read_bytes())
     try:
-        pairs = Pairs(
+        pairs = CropPairs(
             np.stack([images[s.template] for s in index.pairs]), np.stack([images[s.search] for s in index.pairs])
         )
     except ValueError as error:
@@ -184,7 +184,7 @@ def _load(folder: Path, name: str, again: str) -> npt.NDArray[np.uint8]:
     return np.asarray(image, np.uint8)
 
 
-def refuse_noise(pairs: Pairs, name: str) -> None:
+def refuse_noise(pairs: CropPairs, name: str) -> None:
     """Random data gives activation ranges that fit no picture.
 
     Raises:

@@ -10,7 +10,7 @@ import onnx
 
 from ..assets import asset
 from ..bundle import Calibration, GraphInfo
-from ..crops import Pairs
+from ..crops import CropPairs
 from ..errors import CalibrationError
 from ..export.parity import Answer, measure
 from ..export.session import runner
@@ -59,7 +59,7 @@ def int8_graphs(
     how: Int8,
     store: RangeStore,
     checkpoint: Path,
-    pairs: Pairs,
+    pairs: CropPairs,
     answers: list[Answer],
     say: Callable[[str], None],
 ) -> list[GraphInfo]:

@@ -19,7 +19,7 @@ import onnxruntime
 from onnxruntime.quantization.calibrate import HistogramCollector
 from safetensors.numpy import load_file
 
-from ..crops import Pairs
+from ..crops import CropPairs
 from ..errors import CalibrationError
 from ..files import write_whole
 from .calibration_set import CropSet, holds_crops, read_crops
@@ -63,7 +63,7 @@ def graph_key(model: onnx.ModelProto, checkpoint: str) -> str:
 def measure_ranges(
     search: Path,
     template: Path,
-    pairs: Pairs,
+    pairs: CropPairs,
     names: Sequence[str],
     method: str = METHODS[0],
 ) -> Ranges:

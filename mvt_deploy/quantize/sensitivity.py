@@ -14,7 +14,7 @@ import onnx
 import onnxruntime
 
 from ..bundle import Gate, parse
-from ..crops import Pairs
+from ..crops import CropPairs
 from ..errors import UserError
 from ..evaluation.metrics import Floats
 from ..files import write_whole
@@ -66,7 +66,12 @@ class Probe:
     """
 
     def __init__(
-        self, template: Path, search: onnx.ModelProto, pairs: Pairs, fuse_qdq: bool = True, threads: int | None = None
+        self,
+        template: Path,
+        search: onnx.ModelProto,
+        pairs: CropPairs,
+        fuse_qdq: bool = True,
+        threads: int | None = None,
     ) -> None:
         self._fuse, self._threads = fuse_qdq, threads
         encode = self._session(template.read_bytes())

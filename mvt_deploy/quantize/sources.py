@@ -11,7 +11,7 @@ import onnx
 
 from ..assets import asset
 from ..bundle import Bundle
-from ..crops import Pairs
+from ..crops import CropPairs
 from ..errors import UserError
 from .calibration_set import read_crops
 from .graphs import SOURCES
@@ -40,7 +40,7 @@ class Source:
     data: str
     folder: Path
 
-    def crops(self, count: int) -> Pairs:
+    def crops(self, count: int) -> CropPairs:
         """At most ``count`` pairs of the calibration set, spread evenly over it.
 
         Raises:
@@ -48,7 +48,7 @@ class Source:
         """
         whole = read_crops(self.folder).pairs
         places = np.unique(np.linspace(0, len(whole.template) - 1, count).round().astype(int))
-        return Pairs(whole.template[places], whole.search[places])
+        return CropPairs(whole.template[places], whole.search[places])
 
 
 def open_source(

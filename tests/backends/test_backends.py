@@ -20,7 +20,7 @@ from mvt_deploy.errors import BackendError, NonFiniteError
 
 pytest.importorskip("torch")
 
-from mvt_deploy.crops import Pairs, photograph_pairs
+from mvt_deploy.crops import CropPairs, photograph_pairs
 from mvt_deploy.export.parity import TOLERANCE
 
 KINDS = [
@@ -33,12 +33,12 @@ KINDS = [
 
 
 @pytest.fixture(scope="module")
-def pairs() -> Pairs:
+def pairs() -> CropPairs:
     return photograph_pairs(4, seed=5)
 
 
 @pytest.fixture(scope="module")
-def reference(bundle: Path, pairs: Pairs) -> SearchResult:
+def reference(bundle: Path, pairs: CropPairs) -> SearchResult:
     model = load(bundle, "torch")
     return model.search(pairs.search, model.template(pairs.template), score_map=True)
 
@@ -56,7 +56,7 @@ def opened(request: pytest.FixtureRequest, bundle: Path) -> tuple[Backend, float
         pytest.skip(str(error))
 
 
-def test_same_answer(opened: tuple[Backend, float], pairs: Pairs, reference: SearchResult) -> None:
+def test_same_answer(opened: tuple[Backend, float], pairs: CropPairs, reference: SearchResult) -> None:
     model, tolerance = opened
     found = model.search(pairs.search, model.template(pairs.template), score_map=True)
     assert found.box.dtype == found.score.dtype == np.float32
@@ -67,7 +67,7 @@ def test_same_answer(opened: tuple[Backend, float], pairs: Pairs, reference: Sea
     assert model.search(pairs.search, model.template(pairs.template)).score_map is None
 
 
-def test_wrong_crops_are_refused(opened: tuple[Backend, float], pairs: Pairs) -> None:
+def test_wrong_crops_are_refused(opened: tuple[Backend, float], pairs: CropPairs) -> None:
     model, _ = opened
     with pytest.raises(BackendError, match="crops are uint8"):
         model.template(pairs.search)
@@ -75,7 +75,7 @@ def test_wrong_crops_are_refused(opened: tuple[Backend, float], pairs: Pairs) ->
         model.search(pairs.search.astype(np.float32), model.template(pairs.template))
 
 
-def test_one_session_serves_batches_of_any_size(opened: tuple[Backend, float], pairs: Pairs) -> None:
+def test_one_session_serves_batches_of_any_size(opened: tuple[Backend, float], pairs: CropPairs) -> None:
     model, tolerance = opened
     for n in (1, 3, 1, 4):
         found = model.search(pairs.search[:n], model.template(pairs.template[:n]))
@@ -87,7 +87,7 @@ def test_one_session_serves_batches_of_any_size(opened: tuple[Backend, float], p
         )
 
 
-def test_auto_takes_the_fastest_that_agrees(bundle: Path, pairs: Pairs, reference: SearchResult) -> None:
+def test_auto_takes_the_fastest_that_agrees(bundle: Path, pairs: CropPairs, reference: SearchResult) -> None:
     model = load(bundle, provider="auto")
     found = model.search(pairs.search, model.template(pairs.template))
     assert np.abs(found.box - reference.box).max() < 0.02
@@ -130,7 +130,7 @@ def test_auto_passes_over_what_is_wrong_or_not_here() -> None:
     assert {t.label: bool(t.refused) for t in trials} == {"gated": False, "slow": False, "off": True}
 
 
-def test_openvino_plugin_runs_or_says_why_not(bundle: Path, pairs: Pairs, reference: SearchResult) -> None:
+def test_openvino_plugin_runs_or_says_why_not(bundle: Path, pairs: CropPairs, reference: SearchResult) -> None:
     pytest.importorskip("onnxruntime_ep_openvino")
     for _ in range(2):  # the second time in a process must say the same
         try:
@@ -149,7 +149,7 @@ def test_close_twice(bundle: Path) -> None:
 
 
 @pytest.mark.parametrize("backend", ["ort", "openvino"])
-def test_a_closed_model_says_so(bundle: Path, pairs: Pairs, backend: str) -> None:
+def test_a_closed_model_says_so(bundle: Path, pairs: CropPairs, backend: str) -> None:
     if backend == "openvino":
         pytest.importorskip("openvino")
     model = load(bundle, backend)
@@ -159,7 +159,7 @@ def test_a_closed_model_says_so(bundle: Path, pairs: Pairs, backend: str) -> Non
         model.search(pairs.search[:1], features)
 
 
-def test_openvino_keeps_few_compiled_graphs(bundle: Path, pairs: Pairs) -> None:
+def test_openvino_keeps_few_compiled_graphs(bundle: Path, pairs: CropPairs) -> None:
     """One for every number of targets ever seen would take all memory in the end."""
     pytest.importorskip("openvino")
     model = load(bundle, "openvino")
@@ -208,7 +208,7 @@ def test_a_score_map_of_another_shape_is_one_sentence(shape: tuple[int, ...]) ->
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory in use is read from /proc")
-def test_memory_stays(bundle: Path, pairs: Pairs) -> None:
+def test_memory_stays(bundle: Path, pairs: CropPairs) -> None:
     """Two templates and several hundred searches, of one and of two targets in turns."""
 
     def resident() -> float:
@@ -228,7 +228,7 @@ def test_memory_stays(bundle: Path, pairs: Pairs) -> None:
     assert resident() - before < 5  # MB; a crop kept at every search would be 88
 
 
-def test_the_session_can_be_configured(bundle: Path, pairs: Pairs) -> None:
+def test_the_session_can_be_configured(bundle: Path, pairs: CropPairs) -> None:
     seen = []
 
     def configure(options: onnxruntime.SessionOptions) -> None:

@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from mvt_deploy.assets import asset
-from mvt_deploy.crops import Pairs, photograph_pairs
+from mvt_deploy.crops import CropPairs, photograph_pairs
 from mvt_deploy.errors import UserError
 from mvt_deploy.export.graphs import split
 from mvt_deploy.export.parity import measure, reference
@@ -39,12 +39,12 @@ def model(request: pytest.FixtureRequest) -> MVT:
 
 
 @pytest.fixture(scope="module")
-def pairs() -> Pairs:
+def pairs() -> CropPairs:
     return photograph_pairs(4, seed=3)
 
 
 @pytest.fixture(scope="module")
-def wanted(model: MVT, pairs: Pairs) -> Located:
+def wanted(model: MVT, pairs: CropPairs) -> Located:
     crops = [prepare(torch.from_numpy(c)) for c in (pairs.template, pairs.search)]
     with torch.inference_mode():
         return decode(model(*crops), hann_window())
@@ -55,7 +55,7 @@ def wanted(model: MVT, pairs: Pairs) -> Located:
     [*((*NEEDS.get(n, ()), n) for n in RUNS_IN_TORCH), tuple(RUNS_IN_TORCH), ()],
     ids=[*RUNS_IN_TORCH, "all", "none"],
 )
-def test_the_function_stays(model: MVT, pairs: Pairs, wanted: Located, names: tuple[str, ...]) -> None:
+def test_the_function_stays(model: MVT, pairs: CropPairs, wanted: Located, names: tuple[str, ...]) -> None:
     graphs = split(model)
     assert set(apply(graphs, names)) == set(names)
     with torch.inference_mode():
@@ -65,7 +65,7 @@ def test_the_function_stays(model: MVT, pairs: Pairs, wanted: Located, names: tu
         assert (a - b).abs().max() < 1e-5
 
 
-def test_peaks_on_the_rim(pairs: Pairs) -> None:
+def test_peaks_on_the_rim(pairs: CropPairs) -> None:
     """Size and offset at the corners and edges of the grid, where the 9x9 neighbourhood leaves it."""
     model = load_checkpoint(asset("mvt.safetensors"))
     whole, at_peak = split(model), split(model)
@@ -82,7 +82,7 @@ def test_peaks_on_the_rim(pairs: Pairs) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ORT_OPERATORS)
-def test_onnx_runtimes_own_operators(model: MVT, pairs: Pairs, tmp_path: Path, name: str) -> None:
+def test_onnx_runtimes_own_operators(model: MVT, pairs: CropPairs, tmp_path: Path, name: str) -> None:
     graphs = split(model)
     apply(graphs, [*NEEDS[name], name])
     for graph, inputs in zip(graphs, example_inputs(*graphs), strict=True):
@@ -139,7 +139,7 @@ def test_unknown_and_unsupported_rewrites_are_refused(model: MVT) -> None:
         apply(split(model), ["cache_template"])
 
 
-def test_batches_are_independent(bundle: Path, pairs: Pairs) -> None:
+def test_batches_are_independent(bundle: Path, pairs: CropPairs) -> None:
     """Each target of a batch is found with its own template, as it would be alone."""
     session = {r: onnxruntime.InferenceSession(str(bundle / f"{r}.onnx")) for r in ("template", "search")}
     names = [o.name for o in session["template"].get_outputs()]

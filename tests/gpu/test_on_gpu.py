@@ -22,17 +22,17 @@ from mvt_deploy.backends.tensorrt.machine import gpu_here
 from mvt_deploy.backends.torch import TorchBackend
 from mvt_deploy.backends.torch_cuda import TorchCudaBackend
 from mvt_deploy.bundle import Bundle, open_bundle
-from mvt_deploy.crops import Pairs, photograph_pairs
+from mvt_deploy.crops import CropPairs, photograph_pairs
 from mvt_deploy.errors import UserError
 
 
 @pytest.fixture(scope="module")
-def pairs() -> Pairs:
+def pairs() -> CropPairs:
     return photograph_pairs(8, seed=5)
 
 
 @pytest.fixture(scope="module")
-def expected(pairs: Pairs) -> SearchResult:
+def expected(pairs: CropPairs) -> SearchResult:
     model = TorchBackend(asset("mvt.safetensors"))
     return model.search(pairs.search, model.template(pairs.template), score_map=True)
 
@@ -45,7 +45,7 @@ def same(found: SearchResult, expected: SearchResult, tolerance: float, rows: sl
 
 @pytest.mark.parametrize("graph", [True, False])
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 5e-3), ("fp16", 1e-2), ("bf16", 5e-2)])
-def test_torch(pairs: Pairs, expected: SearchResult, precision: str, tolerance: float, graph: bool) -> None:
+def test_torch(pairs: CropPairs, expected: SearchResult, precision: str, tolerance: float, graph: bool) -> None:
     model = TorchCudaBackend(asset("mvt.safetensors"), precision, graph=graph)
     for n in (1, 8, 3, 1):
         features = model.template(pairs.template[:n])
@@ -92,7 +92,7 @@ def engine(request: pytest.FixtureRequest, built: tuple[Bundle, Flavour]) -> Ite
     model.close()
 
 
-def test_engines_beside_torch(engine: tuple[object, float], pairs: Pairs, expected: SearchResult) -> None:
+def test_engines_beside_torch(engine: tuple[object, float], pairs: CropPairs, expected: SearchResult) -> None:
     model, tolerance = engine
     tensor = torch.arange(1000, device="cuda")
     for n in (1, 8, 3, 1):
@@ -104,7 +104,7 @@ def test_engines_beside_torch(engine: tuple[object, float], pairs: Pairs, expect
     assert int(tensor.sum()) == 499_500
 
 
-def test_two_in_flight(engine: tuple[object, float], pairs: Pairs, expected: SearchResult) -> None:
+def test_two_in_flight(engine: tuple[object, float], pairs: CropPairs, expected: SearchResult) -> None:
     model, tolerance = engine
     features = [model.template(pairs.template[i : i + 1]) for i in range(8)]  # type: ignore[attr-defined]
     batches = ((pairs.search[i : i + 1], features[i]) for i in range(8))

@@ -15,7 +15,7 @@ import pytest
 from mvt_deploy.assets import asset
 from mvt_deploy.backends.tensorrt.lint import int8_safe, unsafe_int8_convolutions
 from mvt_deploy.bundle import open_bundle
-from mvt_deploy.crops import Pairs, photograph_pairs
+from mvt_deploy.crops import CropPairs, photograph_pairs
 from mvt_deploy.errors import CalibrationError, UserError
 from mvt_deploy.quantize.calibration_set import read_crops
 from mvt_deploy.quantize.graphs import Int8
@@ -210,4 +210,4 @@ def test_noise_is_refused(tmp_path: Path) -> None:
     write_crops(tmp_path / "noise", noise)
     with pytest.raises(CalibrationError, match="are noise"):
         read_crops(tmp_path / "noise")
-    refuse_noise(Pairs(photograph_pairs(4).template, photograph_pairs(4).search), "photographs")
+    refuse_noise(CropPairs(photograph_pairs(4).template, photograph_pairs(4).search), "photographs")

@@ -17,7 +17,7 @@ from mvt_deploy.backends.base import SearchResult
 from mvt_deploy.backends.tensorrt.device import Gpu
 from mvt_deploy.backends.tensorrt.runner import DEPTH, TensorRtBackend
 from mvt_deploy.bundle import Bundle, open_bundle
-from mvt_deploy.crops import Pairs, photograph_pairs
+from mvt_deploy.crops import CropPairs, photograph_pairs
 from mvt_deploy.errors import BackendError, MissingExtra, NonFiniteError
 
 
@@ -40,12 +40,12 @@ def built(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 @pytest.fixture(scope="module")
-def pairs() -> Pairs:
+def pairs() -> CropPairs:
     return photograph_pairs(4, seed=5)
 
 
 @pytest.fixture(scope="module")
-def expected(bundle: Path, pairs: Pairs) -> SearchResult:
+def expected(bundle: Path, pairs: CropPairs) -> SearchResult:
     model = load(bundle)
     return model.search(pairs.search, model.template(pairs.template), score_map=True)
 
@@ -68,7 +68,7 @@ def same(found: SearchResult, expected: SearchResult, rows: slice = slice(None),
             assert np.abs(a - b[rows]).max() < tolerance
 
 
-def test_same_answer(model: TensorRtBackend, pairs: Pairs, expected: SearchResult) -> None:
+def test_same_answer(model: TensorRtBackend, pairs: CropPairs, expected: SearchResult) -> None:
     features = model.template(pairs.template)
     same(model.search(pairs.search, features, score_map=True), expected)
     found = model.search(pairs.search, features)
@@ -76,7 +76,7 @@ def test_same_answer(model: TensorRtBackend, pairs: Pairs, expected: SearchResul
     assert found.score_map is None
 
 
-def test_features_stay_half_between_half_engines(built: Bundle, pairs: Pairs) -> None:
+def test_features_stay_half_between_half_engines(built: Bundle, pairs: CropPairs) -> None:
     device = HostDevice()
     model = TensorRtBackend(built, device=device, flavours=[ort_engine.flavour(device)])
     assert model.label == "trt fp16 (TensorRT 10.13.0)"  # the best one built is the default
@@ -87,7 +87,7 @@ def test_features_stay_half_between_half_engines(built: Bundle, pairs: Pairs) ->
 
 
 def test_a_frame_is_one_launch_and_no_allocation(
-    model: TensorRtBackend, device: HostDevice, pairs: Pairs, expected: SearchResult
+    model: TensorRtBackend, device: HostDevice, pairs: CropPairs, expected: SearchResult
 ) -> None:
     features = model.template(pairs.template[:1])
     model.search(pairs.search[:1], features)
@@ -98,7 +98,7 @@ def test_a_frame_is_one_launch_and_no_allocation(
     assert [g.launches for g in device.graphs] == [4]
 
 
-def test_without_graphs_the_answer_is_the_same(built: Bundle, pairs: Pairs, expected: SearchResult) -> None:
+def test_without_graphs_the_answer_is_the_same(built: Bundle, pairs: CropPairs, expected: SearchResult) -> None:
     device = HostDevice(graphs=False)
     model = TensorRtBackend(built, "fp32", device=device, flavours=[ort_engine.flavour(device)])
     features = model.template(pairs.template)
@@ -107,7 +107,7 @@ def test_without_graphs_the_answer_is_the_same(built: Bundle, pairs: Pairs, expe
 
 
 def test_targets_take_turns_on_one_backend(
-    model: TensorRtBackend, pairs: Pairs, expected: SearchResult, device: HostDevice
+    model: TensorRtBackend, pairs: CropPairs, expected: SearchResult, device: HostDevice
 ) -> None:
     features = [model.template(pairs.template[i : i + 1]) for i in range(3)]
     for i in (0, 1, 2, 1, 0):
@@ -119,7 +119,7 @@ def test_targets_take_turns_on_one_backend(
 
 
 def test_batches_of_any_size_and_memory_of_few(
-    model: TensorRtBackend, device: HostDevice, pairs: Pairs, expected: SearchResult
+    model: TensorRtBackend, device: HostDevice, pairs: CropPairs, expected: SearchResult
 ) -> None:
     for n in (1, 2, 3, 4, 1):
         same(model.search(pairs.search[:n], model.template(pairs.template[:n])), expected, slice(0, n))
@@ -131,7 +131,7 @@ def test_batches_of_any_size_and_memory_of_few(
 
 
 def test_two_in_flight_the_third_waits(
-    model: TensorRtBackend, device: HostDevice, pairs: Pairs, expected: SearchResult
+    model: TensorRtBackend, device: HostDevice, pairs: CropPairs, expected: SearchResult
 ) -> None:
     features = [model.template(pairs.template[i : i + 1]) for i in range(4)]
     crops = pairs.search[:1].copy()
@@ -146,7 +146,7 @@ def test_two_in_flight_the_third_waits(
     assert len(device.queues) == DEPTH
 
 
-def test_stream_cuts_while_the_gpu_works(model: TensorRtBackend, pairs: Pairs, expected: SearchResult) -> None:
+def test_stream_cuts_while_the_gpu_works(model: TensorRtBackend, pairs: CropPairs, expected: SearchResult) -> None:
     features = [model.template(pairs.template[i : i + 1]) for i in range(4)]
     taken: list[int] = []
 
@@ -176,7 +176,7 @@ def test_a_tracker_on_it(model: TensorRtBackend, bundle: Path) -> None:
 
 
 def test_what_is_not_finite_never_becomes_a_box(
-    model: TensorRtBackend, device: HostDevice, pairs: Pairs, expected: SearchResult
+    model: TensorRtBackend, device: HostDevice, pairs: CropPairs, expected: SearchResult
 ) -> None:
     good, bad = model.template(pairs.template[:1]), model.template(pairs.template[:1])
     device.memory[bad.addresses["features"]].view(np.float32)[:] = np.nan
@@ -188,7 +188,7 @@ def test_what_is_not_finite_never_becomes_a_box(
         pending[0].result()
 
 
-def test_wrong_input_is_refused(model: TensorRtBackend, pairs: Pairs) -> None:
+def test_wrong_input_is_refused(model: TensorRtBackend, pairs: CropPairs) -> None:
     features = model.template(pairs.template[:2])
     with pytest.raises(BackendError, match="crops are uint8"):
         model.search(pairs.template, features)
@@ -199,7 +199,7 @@ def test_wrong_input_is_refused(model: TensorRtBackend, pairs: Pairs) -> None:
         model.template(many)
 
 
-def test_close_frees_everything_twice(built: Bundle, pairs: Pairs) -> None:
+def test_close_frees_everything_twice(built: Bundle, pairs: CropPairs) -> None:
     device = HostDevice()
     model = TensorRtBackend(built, "fp32", device=device, flavours=[ort_engine.flavour(device)])
     model.submit(pairs.search[:1], model.template(pairs.template[:1]))
@@ -243,7 +243,7 @@ def test_an_engine_that_does_not_fit(fresh: Bundle, device: HostDevice, changed:
     assert f"run  mvt-deploy build --model {fresh.folder}." in str(caught.value)
 
 
-def test_the_right_one_of_several(fresh: Bundle, pairs: Pairs, expected: SearchResult) -> None:
+def test_the_right_one_of_several(fresh: Bundle, pairs: CropPairs, expected: SearchResult) -> None:
     orin = HostDevice(Gpu("Orin", "8.7", "", "12.6", 1 << 33))
     here = HostDevice(GPU)
     ort_engine.store(fresh, "fp32", ort_engine.flavour(orin, "10.3.0"), orin)
