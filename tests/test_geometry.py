@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from golden import CASES, GoldenCase, sha256
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -28,27 +28,26 @@ from mvt_deploy.geometry import (
 )
 
 
-@pytest.fixture(scope="module")
-def golden(shared: Path) -> dict[str, np.ndarray]:
-    return dict(np.load(shared / "reference" / "official_layout.npz"))
-
-
-@pytest.mark.parametrize("index", range(8))
-def test_crops_equal_the_published_ones_to_the_byte(golden: dict[str, np.ndarray], index: int) -> None:
-    box = Box.of(golden["boxes"][index])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_crops_equal_the_published_ones_to_the_byte(case: GoldenCase) -> None:
     for name, factor, size in (("template", 2.0, 128), ("search", 4.0, 256)):
-        window = crop_window(box, factor)
-        assert np.array_equal(crop(golden["frame"], window, size), golden[f"{name}_{index}"])
-        assert size / window.side == pytest.approx(golden[f"resize_{index}"][int(name == "search")])
+        window = crop_window(case.box, factor)
+        assert sha256(crop(case.frame, window, size)) == case.crop_sha256[name]
 
 
-@pytest.mark.parametrize("index", range(8))
-def test_boxes_map_back_and_clip_as_published(golden: dict[str, np.ndarray], index: int) -> None:
-    box = Box.of(golden["boxes"][index])
-    height, width = golden["frame"].shape[:2]
-    mapped = map_back(golden[f"cxcywh_{index}"].ravel(), box, crop_window(box, 4.0).side)
-    assert np.allclose(mapped.as_tuple(), golden[f"box_unclipped_{index}"].ravel(), atol=1e-3)
-    assert np.allclose(clip(mapped, width, height).as_tuple(), golden[f"box_{index}"].ravel(), atol=1e-3)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_boxes_map_back_and_clip_as_published(case: GoldenCase) -> None:
+    height, width = case.frame.shape[:2]
+    mapped = map_back(case.centre_size, case.box, crop_window(case.box, 4.0).side)
+    assert np.allclose(clip(mapped, width, height), case.clipped, rtol=0, atol=1e-4)
+    if case.unclipped is not None:
+        assert np.allclose(mapped, case.unclipped, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.scales], ids=str)
+def test_the_scales_of_crops_are_the_published_ones(case: GoldenCase) -> None:
+    for scale, factor, size in zip(case.scales, (2.0, 4.0), (128, 256), strict=True):
+        assert size / crop_window(case.box, factor).side == pytest.approx(scale)
 
 
 def test_window_by_hand() -> None:

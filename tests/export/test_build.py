@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from golden import CASES, sha256
 
 torch = pytest.importorskip("torch")
 
 from mvt_deploy import bundle as bundles
+from mvt_deploy import load
 from mvt_deploy.assets import asset
 from mvt_deploy.crops import photograph_pairs
 from mvt_deploy.errors import BundleError, ParityError
@@ -19,6 +22,7 @@ from mvt_deploy.export import export_bundle
 from mvt_deploy.export.build import _judged
 from mvt_deploy.export.parity import TOLERANCE, measure, reference
 from mvt_deploy.export.session import runner
+from mvt_deploy.geometry import clip, crop, crop_window, map_back
 from mvt_deploy.network import load_checkpoint
 
 
@@ -119,9 +123,27 @@ def test_a_folder_that_is_no_bundle_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_published_layout_exports(shared: Path, tmp_path: Path) -> None:
-    made = export_bundle(shared / "reference" / "official_layout.pth.tar", tmp_path / "published")
-    assert made.manifest.checkpoint.source == "official_layout.pth.tar"
+@pytest.mark.parametrize("backend", ["ort", "openvino", "torch"])
+def test_graphs_of_the_published_layout_answer_as_published(golden_bundle: Path, backend: str) -> None:
+    """A checkpoint in the published layout, exported; from the frame to the box against the authors' answers."""
+    if backend != "torch":
+        pytest.importorskip({"ort": "onnxruntime"}.get(backend, backend))
+    assert bundles.open_bundle(golden_bundle).manifest.checkpoint.source == "published.pth.tar"
+    cases = [case for case in CASES if case.weights == "formula"]
+    with contextlib.closing(load(golden_bundle, backend)) as model:
+        for case in cases:
+            windows = [crop_window(case.box, factor) for factor in (2.0, 4.0)]
+            template, search = (
+                crop(case.frame, window, size)[None] for window, size in zip(windows, (128, 256), strict=True)
+            )
+            assert (sha256(template), sha256(search)) == (case.crop_sha256["template"], case.crop_sha256["search"])
+            found = model.search(search, model.template(template), score_map=True)
+            assert found.score_map is not None
+            assert np.abs(found.score_map - case.maps["score"][0]).max() < 1e-5
+            assert np.abs(found.box[0] - case.centre_size).max() < 1e-5
+            height, width = case.frame.shape[:2]
+            box = clip(map_back(found.box[0], case.box, windows[1].side), width, height)
+            assert np.allclose(box, case.clipped, rtol=0, atol=max(1e-4, 2e-6 * windows[1].side))
 
 
 def _verdict(passed: bool) -> bundles.Gate:

@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from golden import CHECKPOINT
 
 torch = pytest.importorskip("torch")
 
@@ -34,8 +35,9 @@ class Trap:
         return os.mkdir, (self.place,)
 
 
-def test_published_layout_is_read_without_its_classes(shared: Path) -> None:
-    path = shared / "reference" / "official_layout.pth.tar"
+@pytest.mark.parametrize("where", ["made here", "shared"] if CHECKPOINT.is_file() else ["made here"])
+def test_published_layout_is_read_without_its_classes(golden_checkpoint: Path, where: str) -> None:
+    path = golden_checkpoint if where == "made here" else CHECKPOINT
     state = read_checkpoint(path)
     with zipfile.ZipFile(path) as archive:
         name = next(n for n in archive.namelist() if n.endswith("data.pkl"))

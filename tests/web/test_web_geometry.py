@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from golden import CASES, sha256
 
 from mvt_deploy.geometry import Box, CropWindow, clip, crop, crop_window, map_back
 
@@ -51,14 +52,14 @@ def windows_of(run: RunModule, boxes: list[Box], factor: float) -> list[CropWind
     return [CropWindow(**window) for window in found]
 
 
-def test_crops_equal_the_published_ones_to_the_byte(run_module: RunModule, tmp_path: Path, shared: Path) -> None:
-    golden = dict(np.load(shared / "reference" / "official_layout.npz"))
-    boxes = [Box.of(box) for box in golden["boxes"]]
+@pytest.mark.parametrize("weights", sorted({case.weights for case in CASES}))
+def test_crops_equal_the_published_ones_to_the_byte(run_module: RunModule, tmp_path: Path, weights: str) -> None:
+    cases = [case for case in CASES if case.weights == weights]
     for name, factor, size in (("template", 2.0, 128), ("search", 4.0, 256)):
-        windows = windows_of(run_module, boxes, factor)
-        crops = page_crops(run_module, tmp_path, golden["frame"], [(window, size) for window in windows])
-        for index, found in enumerate(crops):
-            assert np.array_equal(found, golden[f"{name}_{index}"]), f"{name} {index}"
+        windows = windows_of(run_module, [case.box for case in cases], factor)
+        crops = page_crops(run_module, tmp_path, cases[0].frame, [(window, size) for window in windows])
+        for case, found in zip(cases, crops, strict=True):
+            assert sha256(found) == case.crop_sha256[name], f"{name} {case}"
 
 
 def test_crops_equal_those_of_the_python_module(run_module: RunModule, tmp_path: Path) -> None:
@@ -87,22 +88,19 @@ def test_windows_round_half_to_even(run_module: RunModule) -> None:
         assert windows_of(run_module, boxes, factor) == [crop_window(box, factor) for box in boxes]
 
 
-def test_boxes_map_back_and_clip_as_published(run_module: RunModule, shared: Path) -> None:
-    golden = dict(np.load(shared / "reference" / "official_layout.npz"))
-    height, width = golden["frame"].shape[:2]
-    cases = []
-    for index, box in enumerate(golden["boxes"]):
-        window = crop_window(Box.of(box), 4.0)
-        cases.append([golden[f"cxcywh_{index}"].ravel().tolist(), box.tolist(), window.side])
+@pytest.mark.parametrize("weights", sorted({case.weights for case in CASES}))
+def test_boxes_map_back_and_clip_as_published(run_module: RunModule, weights: str) -> None:
+    cases = [case for case in CASES if case.weights == weights]
+    height, width = cases[0].frame.shape[:2]
+    boxes = [[case.centre_size.tolist(), [*case.box], crop_window(case.box, 4.0).side] for case in cases]
     found = run_module(f"""
         import {{ clip, mapBack }} from "PAGE/geometry.js";
-        const boxes = {json.dumps(cases)}.map(([centreSize, [x, y, w, h], side]) =>
+        const boxes = {json.dumps(boxes)}.map(([centreSize, [x, y, w, h], side]) =>
             clip(mapBack(centreSize, {{ x, y, w, h }}, side), {width}, {height}));
         console.log(JSON.stringify(boxes));
     """)
-    assert len(found) == 8
-    for index, box in enumerate(found):
-        assert np.allclose([box[k] for k in "xywh"], golden[f"box_{index}"].ravel(), atol=0.1)
+    for case, box in zip(cases, found, strict=True):
+        assert np.allclose([box[k] for k in "xywh"], case.clipped, atol=0.1)
 
 
 def test_map_back_and_clip_are_those_of_the_python_module(run_module: RunModule) -> None:
