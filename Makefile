@@ -7,6 +7,11 @@ LOWEST_RUN = $(VENV)-lowest/bin/python -c 'from mvt_deploy.cli.main import run; 
 LOWEST_TESTS = tests/test_hostile_bundle.py tests/test_geometry.py tests/video/test_sources.py
 TEST_EXTRAS = export,openvino,eval,ray,toolkits,metrics,dev
 
+# Tests run in as many processes as there are cores, at most four (each takes up to 3 GB); a file's tests stay together,
+# so that what they share is made once. WORKERS=0 runs everything in one process.
+WORKERS ?= auto
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile
+
 # The newest PyTorch is kept in the check of the oldest versions: older ones bring several GB of CUDA libraries.
 TORCH ?= torch==2.13.0
 
@@ -17,10 +22,10 @@ demo: $(VENV)/.export  ## export the default checkpoint, render a clip, track it
 	$(BIN)/mvt-deploy demo
 
 test: $(VENV)/.test  ## every test
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-fast: $(VENV)/.test  ## the tests that take no more than a few seconds each
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-lowest: $(VENV)-lowest/.lowest  ## the oldest versions pyproject.toml allows, end to end: export, track, hostile files
 	rm -rf $(VENV)-lowest/try

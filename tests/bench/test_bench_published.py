@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import json
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import onnxruntime
 import pytest
-from typer.testing import CliRunner
 
 from mvt_deploy.bench import session
 from mvt_deploy.bench.candidates import Candidate, parse
 from mvt_deploy.bench.clip import Clip, photograph, recorded
-from mvt_deploy.bench.measure import our_row, peer_row
+from mvt_deploy.bench.measure import RUN, our_row, peer_row
 from mvt_deploy.bench.peers import peer
 from mvt_deploy.bench.published import cached_graph
 from mvt_deploy.bench.startup import candidate_start
 from mvt_deploy.bundle import open_bundle
-from mvt_deploy.cli.main import app
 from mvt_deploy.errors import MissingExtra, UserError
 from mvt_deploy.geometry import Box, iou
 
 
 @pytest.fixture(autouse=True)
-def cache(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the baseline graph with the test's own files, not in the user's cache."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(pytestconfig.cache.mkdir("bench")))  # type: ignore[union-attr]
+def cache(published_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the baseline graph with the tests' own files, not in the user's cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(published_cache))
 
 
 @pytest.fixture(scope="module")
@@ -126,23 +124,8 @@ def test_without_the_extra_the_baseline_is_left_out_and_that_is_said(
         raise MissingExtra("exporting a model", "export", "torch")
 
     monkeypatch.setattr(session, "cached_graph", missing)
+    monkeypatch.setattr(session, "measure", partial(session.measure, iterations=RUN))
     said: list[str] = []
     report, _ = session.run(settings, said.append)
     assert [row["name"] for row in report["rows"]] == ["ort:cpu:fp32:b1"]
     assert any("mvt-deploy[export]" in line for line in said)
-
-
-@pytest.mark.slow
-def test_bench_from_the_command_line(bundle: Path) -> None:
-    done = CliRunner().invoke(
-        app, ["bench", "--model", str(bundle), "--compare", "ort:t1,ort:b2", "--seconds", "0.1", "--json", "-"]
-    )
-    assert done.exit_code == 0, done.exception
-    report = json.loads(done.stdout)
-    assert [row["name"] for row in report["rows"]] == ["published", "ort:cpu:fp32:t1:b1", "ort:cpu:fp32:b2"]
-    for row in report["rows"]:
-        assert row["stages"]["total"]["iterations"] >= 100
-        assert row["ratio"]["low"] <= row["ratio"]["value"] <= row["ratio"]["high"]
-        assert row["stages"]["network"]["median_ms"] < row["stages"]["total"]["median_ms"]
-        assert row["first_box_s"] > 0
-    assert report["machine"]["cpu"]
