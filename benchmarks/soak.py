@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
@@ -204,7 +204,7 @@ class Soak:
 
         loop = Loop(self.material.folder / "clip.mp4", seconds)
         targets = choose_targets(loop, [format_box(self.material.boxes[0])])
-        outputs = Outputs(results=self.material.folder / "boxes.txt", progress=False)
+        outputs = Outputs(results=self.material.folder / "boxes.txt")
         outcome = track_source(loop, targets, self.tracker, outputs, watch).outcome
         if outcome.problem is not None:
             raise outcome.problem
@@ -233,8 +233,7 @@ class Soak:
         try:
             source = opened()
             targets = choose_targets(source, [format_box(box) for box in boxes or self.material.boxes[:1]])
-            outputs = replace(outputs or Outputs(), progress=False)
-            outcome = track_source(source, targets, self.tracker, outputs, watch).outcome
+            outcome = track_source(source, targets, self.tracker, outputs or Outputs(), watch).outcome
             problem = outcome.problem
             if isinstance(problem, Interrupted) and not (stop_after and problem.exit_code == 128 + signal.SIGINT):
                 raise problem  # somebody stops the soak itself

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -27,6 +27,9 @@ _LAID_OUT = 8192
 
 BGRImage = npt.NDArray[np.uint8]
 """``[H, W, 3]`` uint8, blue-green-red, as OpenCV gives it."""
+
+AnyImage = npt.NDArray[np.integer[Any] | np.floating[Any]]
+"""What OpenCV's functions are declared to return; a frame must be uint8 all the same."""
 
 
 class Box(NamedTuple):
@@ -90,6 +93,17 @@ class Box(NamedTuple):
 def format_box(box: Box) -> str:
     """``x,y,w,h`` with up to three decimals, for messages."""
     return ",".join(f"{v:.3f}".rstrip("0").rstrip(".") for v in box)
+
+
+def require_pixels(box: Box) -> Box:
+    """The same box, unless all of its values are within 0..1.
+
+    Raises:
+        BoxError: The box is in fractions of the frame.
+    """
+    if all(0 <= value <= 1 for value in box):
+        raise BoxError(f"a box is in pixels, not fractions of the frame: {format_box(box)} is smaller than a pixel.")
+    return box
 
 
 def require_overlap(box: Box, width: int, height: int) -> Box:
@@ -211,14 +225,19 @@ def map_back(centre_size: npt.ArrayLike, window_of: Box, side: float) -> Box:
 def clip(box: Box, width: int, height: int, margin: float = CLIP_MARGIN) -> Box:
     """The box cut to a ``width`` x ``height`` frame so that at least ``margin`` pixels of it stay inside.
 
-    The published rule: no side becomes smaller than ``margin``.
+    The published rule: no side becomes smaller than ``margin``. In a frame smaller than the margin, the margin is the
+    frame's side.
     """
-    x2, y2 = box.x + box.w, box.y + box.h
-    x1 = min(max(0.0, box.x), width - margin)
-    y1 = min(max(0.0, box.y), height - margin)
-    x2 = min(max(margin, x2), float(width))
-    y2 = min(max(margin, y2), float(height))
-    return Box(x1, y1, max(margin, x2 - x1), max(margin, y2 - y1))
+    x, w = _clip_axis(box.x, box.w, float(width), min(margin, float(width)))
+    y, h = _clip_axis(box.y, box.h, float(height), min(margin, float(height)))
+    return Box(x, y, w, h)
+
+
+def _clip_axis(start: float, size: float, length: float, margin: float) -> tuple[float, float]:
+    """Start and size of an interval cut to ``0..length``, of which at least ``margin`` stays."""
+    end = min(max(margin, start + size), length)
+    start = min(max(0.0, start), length - margin)
+    return start, max(margin, end - start)
 
 
 def iou(first: npt.ArrayLike, second: npt.ArrayLike) -> npt.NDArray[np.float64]:

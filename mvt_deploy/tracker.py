@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,7 +12,17 @@ import numpy.typing as npt
 
 from .backends.base import Backend, Features, SearchResult
 from .errors import BoxError, SourceError, UserError
-from .geometry import BGRImage, Box, clip, crop, crop_window, map_back, require_overlap
+from .geometry import (
+    AnyImage,
+    BGRImage,
+    Box,
+    clip,
+    crop,
+    crop_window,
+    map_back,
+    require_overlap,
+    require_pixels,
+)
 
 State = Literal["tracking", "lost"]
 
@@ -21,8 +31,10 @@ State = Literal["tracking", "lost"]
 class Track:
     """One target in one frame.
 
-    ``box`` in pixels of the frame, clipped to it; ``score`` in 0..1 (about 0.4 and more where the target is followed
-    well); ``state`` is ``"lost"`` while the box is only where the target was last.
+    Args:
+        box: Place of the target in pixels of the frame, clipped to it.
+        score: Confidence in 0..1, about 0.4 and more where the target is followed well.
+        state: ``"lost"`` while the box is only where the target was last, otherwise ``"tracking"``.
     """
 
     box: Box
@@ -30,19 +42,26 @@ class Track:
     state: State = "tracking"
 
 
+_WIDEST = 100.0
+
+
 @dataclass(frozen=True, slots=True)
 class LostPolicy:
     """When a target counts as lost, and how it is searched for.
 
     Args:
-        threshold: a score below it is low (0..1).
-        patience: after this many low frames in a row the target is lost, and its place is held: the centre of its
+        threshold: Score below which a frame is low, 0..1.
+        patience: Number of low frames in a row after which the target is lost. Its place is held: the centre of its
             last box that was not low, with the size of about ``memory`` such frames.
-        found: a lost target is found again at this score (0..1).
-        growth: the search window's side grows by this factor with every lost frame ...
-        widest: ... up to this multiple of the held box's.
-        memory: frames over which the held box's size is averaged (geometric mean, exponentially weighted). What goes
-            behind something shrinks first: with its last size, the search would be too narrow to see it return.
+        found: Score at which a lost target is found again, 0..1.
+        growth: Factor by which the search window's side grows with every lost frame, at least 1.
+        widest: Largest side of the search window, as a multiple of the usual one, 1..100.
+        memory: Number of frames over which the held box's size is averaged (geometric mean, exponentially weighted).
+            What goes behind something shrinks first: with its last size, the search would be too narrow to see it
+            return.
+
+    Raises:
+        UserError: A value is out of range.
     """
 
     threshold: float = 0.2
@@ -57,6 +76,8 @@ class LostPolicy:
             raise UserError("the lost policy's thresholds lie between 0 and 1.")
         if not all(1 <= value < math.inf for value in (self.patience, self.growth, self.widest, self.memory)):
             raise UserError("the lost policy's patience, growth, widest search and memory are finite and at least 1.")
+        if self.widest > _WIDEST:
+            raise UserError(f"the lost policy's widest search is at most {_WIDEST:g} times the usual one.")
 
 
 @dataclass(slots=True)
@@ -73,8 +94,8 @@ class Tracker:
     """Follows one or several targets through frames. One thread at a time may use it; a model may have many trackers.
 
     Args:
-        model: an opened backend, from :func:`mvt_deploy.load`.
-        lost: what to do about low scores; None is the published behaviour, which never gives up a box.
+        model: An opened backend, from :func:`mvt_deploy.load`.
+        lost: What to do about low scores; None is the published behaviour, which never gives up a box.
 
     Example:
         >>> tracker = Tracker(model)                # doctest: +SKIP
@@ -90,7 +111,7 @@ class Tracker:
         self._features: Features = None
         self._crops = np.empty((0, 0, 0, 3), np.uint8)
 
-    def init(self, frame: BGRImage, box: Box | Iterable[float] | Sequence[Box | Iterable[float]]) -> None:
+    def init(self, frame: AnyImage, box: Iterable[float] | Iterable[Iterable[float]]) -> None:
         """Start on a frame, forgetting earlier targets.
 
         Args:
@@ -98,55 +119,71 @@ class Tracker:
             box: ``x, y, w, h`` in pixels, or a list of such boxes for several targets in one batch.
 
         Raises:
-            BoxError: a box is not four finite numbers, has no size, or lies outside the frame.
-            SourceError: the frame is not BGR uint8.
+            BoxError: A box is not four finite numbers, has no size, is in fractions, or lies outside the frame.
+            SourceError: The frame is not BGR uint8.
         """
-        height, width = _size(frame)
+        image = require_bgr(frame)
+        height, width = image.shape[:2]
         boxes, single = _boxes(box)
         for one in boxes:
-            require_overlap(one, width, height)
+            require_overlap(require_pixels(one), width, height)
         spec = self.model.spec
         templates = np.empty((len(boxes), spec.template_size, spec.template_size, 3), np.uint8)
         for one, out in zip(boxes, templates, strict=True):
-            crop(frame, crop_window(one, spec.template_factor), spec.template_size, out)
+            crop(image, crop_window(one, spec.template_factor), spec.template_size, out)
         self._features = self.model.template(templates)
         self._targets = [_Target(one, one) for one in boxes]
         self._single = single
         self._crops = np.empty((len(boxes), spec.search_size, spec.search_size, 3), np.uint8)
 
-    def update(self, frame: BGRImage) -> Track | list[Track]:
-        """Follow into the next frame.
+    def update(self, frame: AnyImage) -> Track:
+        """Follow a single target into the next frame.
+
+        After :meth:`init` with a list of boxes this gives what :meth:`update_all` gives; a type checker cannot know, so
+        programs with several targets call that.
 
         Args:
             frame: BGR uint8 ``[H, W, 3]``; its size may differ from the frame before.
 
         Returns:
-            A :class:`Track`, or a list of them in the order of the boxes if :meth:`init` was given a list.
+            Where the target is.
 
         Raises:
-            SourceError: the frame is not BGR uint8.
-            NonFiniteError: the network returned a value that is not finite; the targets stay as they were.
+            SourceError: The frame is not BGR uint8.
+            NonFiniteError: The network returned a value that is not finite; the targets stay as they were.
             UserError: :meth:`init` was not called.
         """
         tracks = self.update_all(frame)
-        return tracks[0] if self._single else tracks
+        return tracks[0] if self._single else tracks  # type: ignore[return-value]
 
-    def update_all(self, frame: BGRImage) -> list[Track]:
-        """:meth:`update` that gives a list for a single target too."""
+    def update_all(self, frame: AnyImage) -> list[Track]:
+        """Follow every target into the next frame.
+
+        Args:
+            frame: BGR uint8 ``[H, W, 3]``; its size may differ from the frame before.
+
+        Returns:
+            One track per target, in the order of the boxes given to :meth:`init`.
+
+        Raises:
+            SourceError: The frame is not BGR uint8.
+            NonFiniteError: The network returned a value that is not finite; the targets stay as they were.
+            UserError: :meth:`init` was not called.
+        """
         result = self.locate(self.cut(frame))
         height, width = frame.shape[:2]
         return self.place(result, width, height)
 
-    def cut(self, frame: BGRImage) -> npt.NDArray[np.uint8]:
+    def cut(self, frame: AnyImage) -> npt.NDArray[np.uint8]:
         """The search crops of all targets, uint8 BGR ``[n, 256, 256, 3]``; the array is reused by the next call."""
-        _size(frame)
+        image = require_bgr(frame)
         if not self._targets:
             raise UserError("the tracker has no target yet: call init(frame, box) first.")
         spec = self.model.spec
         for target, out in zip(self._targets, self._crops, strict=True):
             window = crop_window(target.box, spec.search_factor * target.widening)
             target.side = float(window.side)
-            crop(frame, window, spec.search_size, out)
+            crop(image, window, spec.search_size, out)
         return self._crops
 
     def locate(self, crops: npt.NDArray[np.uint8], score_map: bool = False) -> SearchResult:
@@ -175,32 +212,43 @@ class Tracker:
                 return Track(target.box, score, "lost")
         else:
             target.low, target.lost, target.widening = 0, False, 1.0
-            target.held = _hold(target.held, box, 1 / policy.memory)
+            target.held = _smooth_size(target.held, box, 1 / policy.memory)
         target.box = box
         return Track(box, score)
 
 
-def _hold(held: Box, box: Box, share: float) -> Box:
+def _smooth_size(held: Box, box: Box, share: float) -> Box:
     """A box at ``box``'s centre; its size is ``held``'s, moved towards ``box``'s by a share of their ratio."""
     w = held.w * (box.w / held.w) ** share
     h = held.h * (box.h / held.h) ** share
     return Box(box.x + (box.w - w) / 2, box.y + (box.h - h) / 2, w, h)
 
 
-def _size(frame: BGRImage) -> tuple[int, int]:
-    """Height and width of a frame, which must be BGR uint8."""
-    if (
-        not isinstance(frame, np.ndarray)
-        or frame.dtype != np.uint8
-        or frame.ndim != 3
-        or frame.shape[2] != 3
-        or not frame.size
-    ):
-        got = f"{frame.dtype} {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
+def require_bgr(frame: AnyImage) -> BGRImage:
+    """The same array, if it is a frame.
+
+    Raises:
+        SourceError: It is not BGR uint8 ``[H, W, 3]`` with at least one pixel; the message says how to convert it.
+    """
+    wanted = "a frame is a BGR uint8 array [height, width, 3]"
+    if frame is None:
+        raise SourceError(f"{wanted}, not None: the video has ended, or the image could not be read.")
+    if not isinstance(frame, np.ndarray):
+        raise SourceError(f"{wanted}, not {type(frame).__name__}: convert it first (numpy.asarray).")
+    got = f"{wanted}, not {frame.dtype} {frame.shape}"
+    if not frame.size:
+        raise SourceError(f"{got}: it has no pixels.")
+    if frame.ndim != 3 or frame.shape[2] != 3:
+        channels = 1 if frame.ndim == 2 else frame.shape[-1]
+        code = {1: "GRAY2BGR", 4: "BGRA2BGR"}.get(channels)
         raise SourceError(
-            f"a frame is a BGR uint8 array [height, width, 3], not {got}: convert it first (cv2.cvtColor)."
+            f"{got}: " + (f"convert it first (cv2.cvtColor, cv2.COLOR_{code})." if code else "reshape it.")
         )
-    return frame.shape[0], frame.shape[1]
+    if frame.dtype != np.uint8:
+        scale = "(frame * 255)" if np.issubdtype(frame.dtype, np.floating) else "frame"
+        values = "values in 0..1" if np.issubdtype(frame.dtype, np.floating) else "values in 0..255"
+        raise SourceError(f"{got}: of {values}, {scale}.astype(numpy.uint8) makes one.")
+    return frame  # type: ignore[return-value]
 
 
 def _boxes(box: Iterable[float] | Iterable[Iterable[float]]) -> tuple[list[Box], bool]:

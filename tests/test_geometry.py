@@ -132,6 +132,11 @@ def test_corners_and_whole_pixels_of_a_box() -> None:
     assert (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) == (10, 21, 41, 61)
 
 
+def test_in_a_frame_smaller_than_the_margin_a_box_stays_inside() -> None:
+    assert clip(Box(-3, 0, 10, 10), 1, 1) == Box(0, 0, 1, 1)
+    assert clip(Box(30, 2, 4, 1), 8, 40) == Box(0, 2, 8, 10)
+
+
 @pytest.mark.parametrize("box", [Box(100, 0, 5, 5), Box(-5, 0, 5, 5), Box(0, 80, 5, 5), Box(0, -9, 5, 9)])
 def test_boxes_outside_the_frame(box: Box) -> None:
     with pytest.raises(BoxError, match="outside the 100x80 frame"):

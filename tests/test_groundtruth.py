@@ -66,7 +66,7 @@ def test_track_and_eval_say_the_same_ao_of_a_target_that_leaves(tmp_path: Path, 
     if flags:
         (folder / flags).write_text("8\n8\n8\n0\n8\n8\n")
     source = open_source(folder / "img")
-    summary = track_source(source, choose_targets(source), Tracker(Still(), lost=None), Outputs(progress=False))
+    summary = track_source(source, choose_targets(source), Tracker(Still(), lost=None), Outputs())
     tracker, boxes = Tracker(Still(), lost=None), np.array(truth, float)
     sequence = open_source(folder / "img")
     for frame in sequence:

@@ -147,6 +147,31 @@ def test_bad_frames(frame: object) -> None:
         Tracker(Scripted([])).init(frame, (1, 1, 5, 5))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("frame", "advice"),
+    [
+        (None, "the video has ended"),
+        (np.zeros((9, 9), np.uint8), "COLOR_GRAY2BGR"),
+        (np.zeros((9, 9, 4), np.uint8), "COLOR_BGRA2BGR"),
+        (np.zeros((9, 9, 3), np.float32), r"\(frame \* 255\)\.astype"),
+        (np.zeros((9, 9, 3), np.int64), r"frame\.astype"),
+        (np.zeros((9, 0, 3), np.uint8), "no pixels"),
+        ([[1]], "list"),
+    ],
+)
+def test_a_wrong_frame_is_told_how_to_become_a_frame(frame: object, advice: str) -> None:
+    tracker = Tracker(Scripted([]))
+    tracker.init(FRAME, (100, 100, 40, 40))
+    with pytest.raises(SourceError, match=f"BGR uint8.*{advice}"):
+        tracker.update(frame)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("box", [(0.3, 0.2, 0.4, 0.4), [(10, 10, 20, 20), (0, 0, 1, 1)]])
+def test_fractions_are_no_pixels(box: object) -> None:
+    with pytest.raises(BoxError, match="pixels, not fractions"):
+        Tracker(Scripted([])).init(FRAME, box)  # type: ignore[arg-type]
+
+
 def test_update_before_init() -> None:
     with pytest.raises(UserError, match="init"):
         Tracker(Scripted([])).update(FRAME)
@@ -163,6 +188,7 @@ def test_update_before_init() -> None:
         {"widest": np.inf},
         {"growth": np.nan},
         {"memory": 0},
+        {"widest": 1e9},
     ],
 )
 def test_bad_policies(wrong: dict[str, float]) -> None:

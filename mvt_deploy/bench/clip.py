@@ -14,7 +14,7 @@ import numpy as np
 
 from ..assets import asset
 from ..geometry import BGRImage, Box
-from ..video.sinks import CODECS, codec_works, open_writer
+from ..video.encoders import open_writer, working_codec
 from ..video.sources import Source, open_source
 from ..video.targets import choose_targets
 
@@ -59,7 +59,7 @@ def photograph() -> Clip:
 
 def encode(frames: Iterable[BGRImage], path: Path) -> bool:
     """Write 1280x720 frames as a video, so that decoding one is measured too; False where OpenCV cannot write it."""
-    codec = next((c for c in CODECS[path.suffix] if codec_works(c, path, 30.0, WIDTH, HEIGHT)), None)
+    codec = working_codec(path, 30.0, WIDTH, HEIGHT)
     if codec is None:
         return False
     writer = open_writer(codec, path, 30.0, WIDTH, HEIGHT)

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import SinkError
+from ..files import draft
 from ..geometry import BGRImage, Box
-from .sinks import CODECS, Draft, codec_works, open_writer
+from .encoders import open_encoder, require_ending
 
 WIDTH, HEIGHT, FPS = 960, 540, 30.0
 SECONDS = 8.0
@@ -84,14 +85,14 @@ def frames(count: int = int(SECONDS * FPS), seed: int = 7) -> Iterator[tuple[BGR
         car = cv2.warpAffine(parts.sprite, turn, (WIDTH, HEIGHT), flags=cv2.INTER_AREA)
         alpha = cv2.warpAffine(parts.mask, turn, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR)[..., None] / np.float32(255)
         image = np.asarray(image * (1 - alpha) + car * alpha, np.uint8)
-        _stand(image, parts.post, 850 - int(camera[0]), 300 - int(camera[1]))
+        _draw_post(image, parts.post, 850 - int(camera[0]), 300 - int(camera[1]))
         corners = outline @ turn[:, :2].T + turn[:, 2]
         low = np.clip(corners.min(0), 0, (WIDTH, HEIGHT))
         high = np.clip(corners.max(0) + 1, 0, (WIDTH, HEIGHT))
         yield image, Box(*(float(v) for v in (*low, *(high - low))))
 
 
-def _stand(image: BGRImage, post: BGRImage, x: int, y: int) -> None:
+def _draw_post(image: BGRImage, post: BGRImage, x: int, y: int) -> None:
     """Put the post into the image, as far as it is inside."""
     x1, y1 = max(x, 0), max(y, 0)
     x2, y2 = min(x + post.shape[1], image.shape[1]), min(y + post.shape[0], image.shape[0])
@@ -100,31 +101,26 @@ def _stand(image: BGRImage, post: BGRImage, x: int, y: int) -> None:
 
 
 def render(path: Path, seed: int = 7) -> Path:
-    """Write the clip as a video, and its ground truth as ``<name>.txt`` beside it (``x,y,w,h`` a line).
+    """Write the clip as a video, and its ground truth as ``<name>.txt`` beside it (one line ``x,y,w,h`` per frame).
 
     Returns:
         The video's path.
 
     Raises:
-        SinkError: the place cannot be written, or OpenCV cannot encode that kind of video here.
+        SinkError: The place cannot be written, or OpenCV cannot encode that kind of video here.
     """
-    video, text = Draft(path), Draft(path.with_suffix(".txt"))
-    codec = next(
-        (c for c in CODECS.get(path.suffix.lower(), ()) if codec_works(c, video.draft, FPS, WIDTH, HEIGHT)), None
-    )
+    require_ending(path)
+    truth = path.with_suffix(".txt")
     try:
-        if codec is None:
-            raise SinkError(f"this OpenCV cannot encode {path.suffix} video: name an .avi file.")
-        writer = open_writer(codec, video.draft, FPS, WIDTH, HEIGHT)
-        lines = []
-        for image, box in frames(seed=seed):
-            writer.write(image)
-            lines.append(",".join(f"{v:.3f}" for v in box))
-        writer.release()
-        text.draft.write_text("\n".join(lines) + "\n", encoding="ascii")
-        video.publish()
-        text.publish()
-    finally:
-        video.discard()
-        text.discard()
+        with draft(path) as video, draft(truth) as text:
+            encoder = open_encoder(video, FPS, WIDTH, HEIGHT)
+            lines = []
+            for image, box in frames(seed=seed):
+                encoder.write(image)
+                lines.append(",".join(f"{value:.3f}" for value in box))
+            if not encoder.finish():
+                raise SinkError(f"the video '{path}' could not be completed: is the disk full?")
+            text.write_text("\n".join(lines) + "\n", encoding="ascii")
+    except OSError as error:
+        raise SinkError(f"cannot write '{path}': {error.strerror or error}; choose another place.") from error
     return path

@@ -10,12 +10,15 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from types import FrameType
 from typing import Protocol, runtime_checkable
+
+import numpy as np
 
 from ..errors import SinkError, SourceError, UserError
 from ..geometry import Box
@@ -26,6 +29,7 @@ from .sources import Frame, Source
 QUEUE = 4
 """Frames that may wait before the tracker, and again before the sinks."""
 
+_LATENCIES = 100_000
 _POLL_SECONDS = 0.2  # how soon Ctrl-C is noticed while a camera gives nothing
 _PATIENCE_SECONDS = 2.0  # a silent camera may hold its thread for long; a daemon thread does not hold the program
 
@@ -34,9 +38,13 @@ _PATIENCE_SECONDS = 2.0  # a silent camera may hold its thread for long; a daemo
 class Step:
     """What happened to one frame.
 
-    ``tracks``: one a target. ``seconds``: cropping, network and mapping back (for the first frame: encoding the
-    targets). ``network_seconds``: the network alone. ``fps``: frames per second lately, all stages together.
-    ``dropped``: frames of a live source that were never looked at, so far.
+    Args:
+        frame: The frame; its image is not to be changed.
+        tracks: One track per target, in the order of the boxes.
+        seconds: Time for cropping, network and mapping back; for the first frame, for encoding the targets.
+        network_seconds: Time of the network alone.
+        fps: Frames per second lately, all stages together.
+        dropped: Number of frames of a live source that were never looked at, so far.
     """
 
     frame: Frame
@@ -76,9 +84,15 @@ class Sink(Protocol):
 class Outcome:
     """How a run went.
 
-    ``frames`` tracked; ``dropped``: of a live source, never looked at; ``seconds`` from the first frame to the last
-    output closed; ``track_seconds`` and ``network_seconds``: sums over frames after the first; ``lost``: frames with
-    at least one target lost; ``problem``: why the run ended before the source did, or None.
+    Args:
+        frames: Number of frames tracked.
+        dropped: Number of frames of a live source that were never looked at.
+        seconds: Time from the first frame to the last output closed.
+        track_seconds: Time of the tracker over all frames after the first.
+        network_seconds: Time of the network alone over all frames after the first.
+        lost: Number of frames in which at least one target was lost.
+        latencies: Seconds of the tracker per frame after the first; of long runs, the last 100 000 frames.
+        problem: Why the run ended before the source did, or None.
     """
 
     frames: int = 0
@@ -87,7 +101,13 @@ class Outcome:
     track_seconds: float = 0.0
     network_seconds: float = 0.0
     lost: int = 0
+    latencies: deque[float] = field(default_factory=lambda: deque(maxlen=_LATENCIES))
     problem: UserError | None = None
+
+    def percentiles(self) -> tuple[float, float, float]:
+        """The 50th, 95th and 99th percentile of the tracker's time per frame, in milliseconds; zeros without frames."""
+        median, high, highest = np.percentile(self.latencies or [0.0], (50, 95, 99)) * 1e3
+        return float(median), float(high), float(highest)
 
     @property
     def fps(self) -> float:
@@ -133,21 +153,21 @@ def run(
     Whatever ends the run, every sink is closed with the frames so far.
 
     Args:
-        source: where frames come from; a live source drops frames rather than fall behind. It is closed at the end.
-        tracker: a tracker; its targets are replaced.
-        boxes: the targets in the first frame.
-        sinks: where steps go, in order, in a thread of their own.
-        start: the frame the boxes were chosen in, if the source has already given it (live sources).
-        keep_going: called in the caller's thread after each frame (for windows); False ends the run.
+        source: Where frames come from; a live source drops frames rather than fall behind. It is closed at the end.
+        tracker: A tracker; its targets are replaced.
+        boxes: The targets in the first frame.
+        sinks: Where steps go, in order, in a thread of their own.
+        start: The frame the boxes were chosen in, if the source has already given it (live sources).
+        keep_going: Called in the caller's thread after each frame (for windows); False ends the run.
 
     Returns:
-        Counts and times. ``problem`` says if the source failed on the way, or a signal stopped the run.
+        Counts and times. ``problem`` tells whether the source failed on the way, or a signal stopped the run.
 
     Raises:
-        SourceError: not even the first frame came.
-        BoxError: a target lies outside the first frame.
-        SinkError: an output could not be written; the other outputs are kept.
-        NonFiniteError: the network failed.
+        SourceError: Not even the first frame came.
+        BoxError: A target lies outside the first frame.
+        SinkError: An output could not be written; the other outputs are kept.
+        NonFiniteError: The network returned a value that is not finite.
     """
     with _stop_signals() as stop:
         began = time.perf_counter()
@@ -250,6 +270,7 @@ def _track(
             tracks, network = _update(tracker, frame)
             seconds = time.perf_counter() - before
             outcome.track_seconds += seconds
+            outcome.latencies.append(seconds)
             outcome.network_seconds += network
         outcome.lost += any(track.state == "lost" for track in tracks)
         outcome.frames += 1

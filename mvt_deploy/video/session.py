@@ -1,22 +1,20 @@
-"""One run of ``track``: a source, its targets, a tracker, the outputs, progress on stderr, and a summary."""
+"""One run of ``track``: a source, its targets, a tracker, the outputs, and a summary."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..errors import MissingExtra, SinkError, UserError
 from ..geometry import Box
 from ..groundtruth import candidates
 from ..overlap import AO_RULE, average_overlap
+from ..progress import SILENT, Progress
 from ..tracker import Tracker
+from .encoders import require_ending
 from .pipeline import Outcome, Sink, Step, run
 from .sinks import EventsSink, JsonSink, ResultsSink, VideoSink, results_paths, time_path
 from .sources import Source
@@ -26,15 +24,32 @@ from .window import Viewer, require_display
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """Where to: ``video`` and ``results`` files or None; ``json`` lines on stdout; ``show`` in a window; ``metrics`` at
-    ``[HOST:]PORT`` or None; ``progress`` on stderr where somebody watches."""
+    """What a run writes.
+
+    Args:
+        video: File of the annotated video, or None.
+        results: File of the boxes, or None.
+        json: Write JSON lines on standard output.
+        show: Show every frame in a window.
+        metrics: ``[HOST:]PORT`` where metrics are served, or None.
+
+    Raises:
+        SinkError: A file's name cannot be written to, or windows do not work here.
+    """
 
     video: Path | None = None
     results: Path | None = None
     json: bool = False
     show: bool = False
     metrics: str | None = None
-    progress: bool = True
+
+    def __post_init__(self) -> None:
+        if self.video:
+            require_ending(self.video)
+        if self.results:
+            results_paths(self.results, 1)
+        if self.show:
+            require_display("--show")
 
 
 @dataclass(slots=True)
@@ -61,7 +76,14 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What came of a run. ``ao`` is None without ground truth; ``files`` were written."""
+    """What came of a run.
+
+    Args:
+        outcome: Counts and times.
+        ao: Average overlap with the ground truth, 0..1; None without ground truth.
+        files: Files that were written.
+        reconnects: Number of times a live source went away and came back.
+    """
 
     outcome: Outcome
     ao: float | None
@@ -71,16 +93,19 @@ class Summary:
     def lines(self) -> list[str]:
         """The summary as sentences for the user."""
         run = self.outcome
-        lines = [
-            f"{run.frames} frames, {run.fps:.1f} fps end to end; tracker {run.track_fps:.1f} fps, "
-            f"network {run.network_fps:.1f} fps"
-        ]
+        line = f"{_count(run.frames, 'frame')}, {run.fps:.1f} fps end to end"
+        lines = [f"{line}; tracker {run.track_fps:.1f} fps, network {run.network_fps:.1f} fps"]
+        if run.latencies:
+            median, high, highest = run.percentiles()
+            lines.append(f"tracker per frame: median {median:.1f} ms, p95 {high:.1f} ms, p99 {highest:.1f} ms")
+        else:
+            lines = [line]
         if run.dropped:
-            lines.append(f"{run.dropped} frames of the live source were dropped to keep up")
+            lines.append(f"{_count(run.dropped, 'frame')} of the live source dropped to keep up")
         if self.reconnects:
-            lines.append(f"the source went away and came back {self.reconnects} times")
+            lines.append(f"the source went away and came back {_count(self.reconnects, 'time')}")
         if run.lost:
-            lines.append(f"lost in {run.lost} frames")
+            lines.append(f"lost in {_count(run.lost, 'frame')}")
         if self.ao is not None:
             lines.append(f"AO {self.ao:.3f} ({AO_RULE})")
         return lines + [f"wrote {path}" for path in self.files]
@@ -88,6 +113,7 @@ class Summary:
     def figures(self) -> dict[str, object]:
         """The summary as plain values, for logs that machines read."""
         run = self.outcome
+        median, high, highest = run.percentiles()
         return {
             "frames": run.frames,
             "dropped": run.dropped,
@@ -95,9 +121,14 @@ class Summary:
             "lost": run.lost,
             "seconds": round(run.seconds, 3),
             "fps": round(run.fps, 2),
+            "track_ms": {"p50": round(median, 2), "p95": round(high, 2), "p99": round(highest, 2)},
             "ao": self.ao,
             "files": [str(path) for path in self.files],
         }
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def track_source(
@@ -106,18 +137,29 @@ def track_source(
     tracker: Tracker,
     outputs: Outputs,
     keep_going: Callable[[Step], bool] = lambda step: True,
+    progress: Progress = SILENT,
 ) -> Summary:
-    """Track a source to its end, until the user stops it, or until ``keep_going``, asked after each frame, says no.
+    """Track a source to its end, or until it is stopped.
+
+    A reader of the JSON lines that goes away ends the run where nothing else was asked for; files of a recording are
+    completed, to its last frame.
+
+    Args:
+        source: Where frames come from; it is closed at the end.
+        targets: What to follow.
+        tracker: A tracker; its targets are replaced.
+        outputs: What to write.
+        keep_going: Called after each frame; False ends the run.
+        progress: Receives the number of frames tracked.
 
     Raises:
-        UserError: an output cannot be written, a box lies outside, the network failed, or not one frame came.
+        UserError: An output cannot be written, a box lies outside the first frame, the network failed, or not one frame
+            came.
     """
-    if outputs.show:
-        require_display("--show")
-    files = _files(source, outputs, len(targets.boxes))
     record = Record(0 if targets.truth is None else len(targets.truth))
     sinks: list[Sink] = [record, EventsSink()]
     try:
+        files = _files(source, outputs, len(targets.boxes))
         if outputs.metrics:
             sinks.append(_metrics(outputs.metrics, source, tracker.model.label))
         if outputs.results:
@@ -129,15 +171,19 @@ def track_source(
             sink.abort()
         source.close()
         raise
-    if outputs.json:
-        sinks.append(JsonSink())
+    lines = JsonSink() if outputs.json else None
+    sinks += [lines] if lines else []
+    others = outputs.show or outputs.metrics or (files and not source.live)
     viewer = Viewer() if outputs.show else None
-    with _progress(source, outputs.progress) as progress:
-        task = progress.add_task("tracking", total=source.count, fps="") if progress else None
+    with progress.task(f"tracking {source.title}", source.count) as task:
+        done = 0
 
         def watch(step: Step) -> bool:
-            if progress and task is not None:
-                progress.update(task, completed=step.frame.index + 1, fps=f"{step.fps:.1f} fps")
+            nonlocal done
+            task.advance(step.frame.index + 1 - done, f"{step.fps:.1f} fps")
+            done = step.frame.index + 1
+            if lines and lines.reader_gone and not others:
+                return False
             return keep_going(step) and (viewer.show(step) if viewer else True)
 
         try:
@@ -147,13 +193,17 @@ def track_source(
                 viewer.close()
     ao = None
     if targets.truth is not None:
-        boxes = np.array([box.as_tuple() for box in record.boxes]).reshape(-1, 4)
-        ao = average_overlap(boxes, targets.truth, np.array(record.sizes).reshape(-1, 2))
+        sizes = np.array(record.sizes).reshape(-1, 2)
+        ao = average_overlap(np.array(record.boxes).reshape(-1, 4), targets.truth, sizes)
     return Summary(outcome, ao, files, source.reconnects)
 
 
 def _files(source: Source, outputs: Outputs, targets: int) -> list[Path]:
-    """The files a run writes, which differ, and none of which may be what it reads, or would read the next time."""
+    """The files a run writes.
+
+    Raises:
+        SinkError: Two of them have one name, or one of them is what the run reads, or would read the next time.
+    """
     files = [outputs.video] if outputs.video else []
     files += results_paths(outputs.results, targets) if outputs.results else []
     everything = [*files, *map(time_path, results_paths(outputs.results, targets) if outputs.results else [])]
@@ -175,18 +225,3 @@ def _metrics(address: str, source: Source, backend: str) -> Sink:
     except ImportError as error:
         raise MissingExtra("--metrics", "metrics", error.name or "prometheus_client") from error
     return MetricsSink(address, source, backend)
-
-
-def _progress(source: Source, wanted: bool) -> Progress | nullcontext[None]:
-    """A bar on stderr where somebody watches; nothing in a log."""
-    if not (wanted and sys.stderr.isatty()):
-        return nullcontext(None)
-    return Progress(
-        TextColumn("{task.description} " + source.name, markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[fps]}"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )

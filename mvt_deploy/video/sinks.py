@@ -8,6 +8,7 @@ import select
 import shutil
 import sys
 import time
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from typing import IO
@@ -15,140 +16,152 @@ from typing import IO
 import cv2
 import numpy as np
 
+from .. import files
 from ..errors import SinkError
 from ..geometry import BGRImage
+from .encoders import Encoder, open_encoder, require_ending
 from .events import fields, log
 from .overlay import draw
 from .pipeline import Step
-from .sources import fit_for_opencv, quiet_opencv
-
-CODECS: dict[str, tuple[str, ...]] = {
-    ".mp4": ("avc1", "mp4v"),
-    ".m4v": ("avc1", "mp4v"),
-    ".mov": ("avc1", "mp4v"),
-    ".mkv": ("avc1", "mp4v"),
-    ".avi": ("XVID", "MJPG"),
-}
-"""What is tried for a file name's ending, best first; the first that writes a video which can be read back is used."""
+from .sources import fit_for_opencv
 
 _SPARE_BYTES = 32 << 20  # left free on the disk, so that the video can still be closed
 _POLL_SECONDS, _READER_SECONDS = 0.2, 2.0  # how often, and how long once stopped, JSON lines wait for their reader
 _DROPPED_SECONDS = 60.0  # between two records of dropped frames
 _SPACE_EVERY = 50  # frames between two looks at the free space
+_LONGEST_STILL = 60.0  # seconds that one frame is shown for at most, where a source was away or its clock jumps
 
 
 class Draft:
-    """A file under a temporary name in its final folder.
+    """A file under a temporary name in its final folder, from the first write to the last.
+
+    Args:
+        path: The file's final place.
 
     Raises:
-        SinkError: the folder or the file cannot be written.
+        SinkError: The folder or the file cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.draft = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+        self._path = path
+        self._whole = files.draft(path)
         try:
             if path.exists() and not path.is_file():
                 raise SinkError(f"cannot write '{path}': it is not a regular file; name another.")
-            path.parent.mkdir(parents=True, exist_ok=True)
             if path.exists() and not os.access(path, os.W_OK):
                 raise PermissionError(13, "the file is write-protected")
-            self.draft.touch()
+            self.path = self._whole.__enter__()
+            self.path.touch()
         except OSError as error:
             raise SinkError(f"cannot write '{path}': {error.strerror or error}; choose another place.") from error
 
     def publish(self) -> None:
         """Put the file in its place."""
         try:
-            os.replace(self.draft, self.path)
+            self._whole.__exit__(None, None, None)
         except OSError as error:
-            raise SinkError(f"cannot write '{self.path}': {error.strerror or error}; choose another place.") from error
+            raise SinkError(f"cannot write '{self._path}': {error.strerror or error}; choose another place.") from error
 
     def discard(self) -> None:
-        """Remove the file."""
-        self.draft.unlink(missing_ok=True)
+        """Remove the file; nothing happens if it was published or discarded before."""
+        with suppress(_Discarded, RuntimeError):  # the second from a context that has ended
+            self._whole.__exit__(_Discarded, _Discarded(), None)
+
+
+class _Discarded(Exception):
+    """What is raised inside a draft to have it removed."""
 
 
 class VideoSink:
-    """An annotated video.
+    """An annotated video, which lasts as long as its source.
+
+    The video has a constant rate: a frame is repeated until the next one's time has come, for 60 s at most. Frames that
+    come faster than the rate are all kept, one after the other.
 
     Args:
-        path: the file; its ending chooses the container (see :data:`CODECS`).
-        fps: frames per second of the video.
+        path: The file; its ending chooses the container (see :data:`~mvt_deploy.video.encoders.ENDINGS`).
+        fps: Frames per second of the video.
 
     Raises:
-        SinkError: the place cannot be written, or the ending is unknown.
+        SinkError: The place cannot be written, or the ending is unknown.
     """
 
     def __init__(self, path: Path, fps: float) -> None:
-        if path.suffix.lower() not in CODECS:
-            raise SinkError(f"cannot write a video named '{path.name}': end the name with {', '.join(CODECS)}.")
+        require_ending(path)
         if not fit_for_opencv(path):
             raise SinkError(f"cannot write {str(path)!a}: OpenCV needs names in UTF-8; choose another.")
         self.path = path
-        self.codec = ""
         self._fps = fps
         self._draft = Draft(path)
-        self._writer: cv2.VideoWriter | None = None
+        self._encoder: Encoder | None = None
         self._canvas: BGRImage = np.empty((0, 0, 3), np.uint8)
-        self._frames = 0
+        self._pictures = 0
+        self._skipped = 0.0  # seconds of the source that the video leaves out
+        self._steps = 0
 
     def write(self, step: Step) -> None:
         """Draw a step's tracks on a copy of its frame and encode it; frames of another size are fitted in."""
         image = step.frame.image
-        if self._writer is None:
+        if self._encoder is None:
             self._canvas = np.empty_like(image)
-            self.codec, self._writer = self._open(image.shape[1], image.shape[0])
-        if self._frames % _SPACE_EVERY == 0:
+            self._encoder = open_encoder(self._draft.path, self._fps, image.shape[1], image.shape[0])
+        if self._steps % _SPACE_EVERY == 0:
             _require_space(self.path)
+        self._steps += 1
+        for _ in range(self._repeats(step.frame.time)):
+            self._encode(self._encoder, self._canvas)
         if image.shape == self._canvas.shape:
             np.copyto(self._canvas, image)
-            picture = draw(self._canvas, step.tracks, _status(step))
+            draw(self._canvas, step.tracks, _status(step))
         else:
-            picture = fit(draw(image.copy(), step.tracks, _status(step)), self._canvas)
-        if self._writer.write(picture) is False:  # None in OpenCV 4, which does not tell
-            raise SinkError(f"the video '{self.path}' cannot be written: is the disk full?")
-        self._frames += 1
+            fit(draw(image.copy(), step.tracks, _status(step)), self._canvas)
+        self._encode(self._encoder, self._canvas)
 
     def close(self) -> None:
         """Close the video, check that it can be read back, and put it in its place."""
-        if self._writer is None:
+        if self._encoder is None:
             return self.abort()
-        self._writer.release()
-        self._writer = None
-        if _readable_frames(self._draft.draft) < self._frames:
+        encoder, self._encoder = self._encoder, None
+        if not encoder.finish():
             raise SinkError(f"the video '{self.path}' could not be completed: is the disk full?")
         self._draft.publish()
 
     def abort(self) -> None:
         """Remove the unfinished video."""
-        if self._writer is not None:
-            self._writer.release()
-            self._writer = None
+        if self._encoder is not None:
+            self._encoder.abandon()
+            self._encoder = None
         self._draft.discard()
 
-    def _open(self, width: int, height: int) -> tuple[str, cv2.VideoWriter]:
-        quiet_opencv()
-        for codec in CODECS[self.path.suffix.lower()]:
-            if codec_works(codec, self._draft.draft, self._fps, width, height):
-                return codec, open_writer(codec, self._draft.draft, self._fps, width, height)
-        raise SinkError(
-            f"this OpenCV cannot encode {width}x{height} {self.path.suffix} video: "
-            "name an .avi file, or use --no-video with --results."
-        )
+    def _repeats(self, seconds: float) -> int:
+        """How often the picture before is shown again, until a frame of a given time is due."""
+        if not self._pictures:
+            self._skipped = seconds
+        due = round((seconds - self._skipped) * self._fps)
+        repeats = max(0, due - self._pictures)
+        most = round(_LONGEST_STILL * self._fps)
+        if repeats > most:
+            self._skipped += (repeats - most) / self._fps
+            repeats = most
+        return repeats
+
+    def _encode(self, encoder: Encoder, picture: BGRImage) -> None:
+        if not encoder.write(picture):
+            raise SinkError(f"the video '{self.path}' cannot be written: is the disk full?")
+        self._pictures += 1
 
 
 class ResultsSink:
-    """Boxes in GOT-10k form: ``x,y,w,h`` a line, three decimals; beside it ``<name>_time.txt``, seconds per frame.
+    """Boxes in GOT-10k form: one line ``x,y,w,h`` per frame, three decimals; beside it ``<name>_time.txt``, seconds.
 
     Several targets get one pair of files each: ``<name>_1.txt``, ``<name>_2.txt`` ...
 
     Args:
-        path: the results file.
-        targets: how many targets there are.
+        path: The results file.
+        targets: Number of targets.
 
     Raises:
-        SinkError: the place cannot be written.
+        SinkError: The place cannot be written.
     """
 
     def __init__(self, path: Path, targets: int = 1) -> None:
@@ -159,7 +172,7 @@ class ResultsSink:
         try:
             for place in [*self.paths, *map(time_path, self.paths)]:
                 self._drafts.append(Draft(place))
-                self._files.append(FileIO(self._drafts[-1].draft, "w"))
+                self._files.append(FileIO(self._drafts[-1].path, "w"))
         except SinkError:
             self.abort()
             raise
@@ -199,21 +212,30 @@ class ResultsSink:
 
 
 class JsonSink:
-    """One JSON object a line and frame, flushed at once.
+    """One line with a JSON object per frame, flushed at once.
 
     ``{"frame": 7, "time": 0.233, "seconds": 0.021, "targets": [{"id": 1, "box": [x, y, w, h], "score": 0.61,
-    "state": "tracking"}]}``; ``time`` is the source's, ``seconds`` what the tracker took.
+    "state": "tracking"}]}``; ``time`` is the frame's in the source, ``seconds`` is how long the tracker took.
+
+    A reader that goes away is no error: :attr:`reader_gone` is True from then on, and lines are dropped.
 
     Args:
-        stream: a text stream; standard output if None.
+        stream: A text stream; standard output if None.
     """
 
     def __init__(self, stream: IO[str] | None = None) -> None:
         self._stream = stream or sys.stdout
+        self.reader_gone = False
         self._until: float | None = None
 
     def write(self, step: Step) -> None:
-        """Write a line."""
+        """Write a line.
+
+        Raises:
+            SinkError: The line cannot be written, for instance because the disk is full.
+        """
+        if self.reader_gone:
+            return
         line = {
             "frame": step.frame.index,
             "time": round(step.frame.time, 4),
@@ -233,7 +255,7 @@ class JsonSink:
         except BrokenPipeError:
             if self._stream is sys.stdout:  # so that the interpreter's own flush at exit has somewhere to go
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
-            raise SinkError("the program that read the JSON lines has ended, so tracking stopped too.") from None
+            self.reader_gone = True
         except OSError as error:
             raise SinkError(f"the JSON lines cannot be written: {error.strerror or error}.") from error
 
@@ -265,10 +287,10 @@ def results_paths(path: Path, targets: int) -> list[Path]:
     """The results file of each target.
 
     Raises:
-        SinkError: the path names no file.
+        SinkError: The path names no file.
     """
     if not path.name:
-        raise SinkError(f"'{path}' is no name of a file: give the results one.")
+        raise SinkError(f"'{path}' is no name of a file: name a file for the results.")
     if targets == 1:
         return [path]
     return [path.with_name(f"{path.stem}_{number}{path.suffix}") for number in range(1, targets + 1)]
@@ -279,7 +301,7 @@ def fit(image: BGRImage, canvas: BGRImage) -> BGRImage:
 
     Args:
         image: BGR uint8 ``[h, w, 3]``.
-        canvas: BGR uint8 ``[H, W, 3]``; overwritten.
+        canvas: BGR uint8 ``[H, W, 3]``, which is overwritten.
 
     Returns:
         The canvas.
@@ -297,21 +319,6 @@ def fit(image: BGRImage, canvas: BGRImage) -> BGRImage:
     return canvas
 
 
-def working_codecs(folder: Path, width: int = 320, height: int = 240) -> dict[str, str | None]:
-    """For each container, the codec that is used here, or None if there is none.
-
-    Args:
-        folder: where test videos of a few frames may be written; they are removed.
-        width: of the test videos, in pixels.
-        height: of the test videos, in pixels.
-    """
-    quiet_opencv()
-    return {
-        ending: next((c for c in codecs if codec_works(c, folder / f"codec{ending}", 30.0, width, height)), None)
-        for ending, codecs in CODECS.items()
-    }
-
-
 def _write_all(file: FileIO, data: bytes) -> None:
     """A full disk takes a part of a line before it says so."""
     while data:
@@ -319,42 +326,12 @@ def _write_all(file: FileIO, data: bytes) -> None:
 
 
 def time_path(path: Path) -> Path:
-    """Where the seconds of each frame go that belong to a results file."""
+    """The file beside a results file that holds the seconds of each frame."""
     return path.with_name(f"{path.stem}_time{path.suffix}")
 
 
 def _status(step: Step) -> str:
     return f"frame {step.frame.index}  {step.fps:.1f} fps"
-
-
-def open_writer(codec: str, path: Path, fps: float, width: int, height: int) -> cv2.VideoWriter:
-    return cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), fps, (width, height))
-
-
-def codec_works(codec: str, path: Path, fps: float, width: int, height: int) -> bool:
-    """Whether a few frames survive being written and read: some encoders open, and then write nothing that plays."""
-    quiet_opencv()
-    trial = path.with_name(f"{path.stem}.trial{path.suffix}")
-    picture = np.full((height, width, 3), 127, np.uint8)
-    try:
-        writer = open_writer(codec, trial, fps, width, height)
-        if not writer.isOpened():
-            return False
-        for _ in range(3):
-            writer.write(picture)
-        writer.release()
-        return _readable_frames(trial) == 3
-    finally:
-        trial.unlink(missing_ok=True)
-
-
-def _readable_frames(path: Path) -> int:
-    """How many frames a video's header promises, if its first one decodes; 0 if not."""
-    capture = cv2.VideoCapture(str(path))
-    try:
-        return int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.read()[0] else 0
-    finally:
-        capture.release()
 
 
 def _require_space(path: Path) -> None:

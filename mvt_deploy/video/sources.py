@@ -1,4 +1,4 @@
-"""Where frames come from: video files, folders and globs of images, cameras and streams, all as BGR uint8.
+"""Where frames come from: video files, folders and patterns of images, cameras and streams, all as BGR uint8.
 
 A recorded source can be iterated again and again, each time from its first frame. A live source (camera, stream) goes
 on from where it is; whoever reads it decides what to drop (see :mod:`mvt_deploy.video.pipeline`).
@@ -12,8 +12,9 @@ import re
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -29,11 +30,14 @@ from .events import fields, log
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".jp2", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 DEFAULT_FPS = 30.0
-"""Used where a source does not say, or says something absurd."""
+"""Frames per second of sources that do not state a usable rate."""
 
 _EXACT_COUNT = frozenset({".avi", ".m4v", ".mov", ".mp4"})  # their headers count frames; the others give a duration
 _LONGEST_STEP = 3600.0  # seconds from one frame to the next: a time stamp further on is damaged
 _TIMEOUT_MS = 10_000  # a network stream that stays silent longer than this has ended
+_TRUSTED_FPS = (0.1, 480.0)  # a rate outside is often a time base, and is measured on the first two frames
+_MEASURED_FPS = (0.1, 10_000.0)
+_SNIFFED_BYTES = 4096
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0  # seconds before a source is tried again; doubled from the first to the last
 
 
@@ -50,12 +54,12 @@ class Source(ABC):
     """Frames in order.
 
     Attributes:
-        name: short, for messages and default file names.
-        place: the file or folder the frames come from; None for cameras and streams.
-        fps: frames per second, always a usable number.
-        count: how many frames there should be, or None if nobody knows.
-        live: frames keep coming whether or not somebody reads them.
-        reconnects: how often a live source went away and came back.
+        name: Short name without a file's ending, for default file names.
+        place: File or folder that the frames come from; None for cameras and streams.
+        fps: Frames per second, always a usable number.
+        count: Number of frames there should be, or None where it is not known.
+        live: Whether frames keep coming whether or not somebody reads them.
+        reconnects: Number of times a live source went away and came back.
     """
 
     name: str
@@ -65,43 +69,50 @@ class Source(ABC):
     live: bool = False
     reconnects: int = 0
 
+    @property
+    def title(self) -> str:
+        """What messages call the source: a file's whole name, otherwise :attr:`name`."""
+        return self.place.name if self.place is not None and self.place.is_file() else self.name
+
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]:
         """Frames in order.
 
         Raises:
-            SourceError: a frame cannot be decoded, or the source ends early; the frames before it were given.
+            SourceError: A frame cannot be decoded, or the source ends early; the frames before it were given.
         """
 
     def first(self) -> Frame:
         """The first frame of a recorded source, the next one of a live source.
 
         Raises:
-            SourceError: there is none.
+            SourceError: There is none.
         """
         for frame in self:
             return frame
-        raise SourceError(f"'{self.name}' has no frame that can be decoded: check that it plays elsewhere.")
+        raise SourceError(f"'{self.title}' has no frame that can be decoded: check that it plays elsewhere.")
 
     def stop(self) -> None:  # noqa: B027 (most sources never wait)
-        """Ask an iteration in another thread to wait for nothing any more."""
+        """Make an iteration in another thread give up waiting for a camera or stream."""
 
     def close(self) -> None:  # noqa: B027 (nothing to free is a fine default)
         """Free the device or connection; calling it twice is allowed."""
 
 
 def open_source(source: str | int | Path, reconnect: bool = False) -> Source:
-    """Open a video file, a folder of images, a glob, a camera index or a stream URL.
+    """Open a video file, images, a camera or a stream.
 
     Args:
-        source: a path, a pattern such as ``frames/*.png``, a whole number for a camera, or a URL.
-        reconnect: a camera or stream that goes away is opened again, as often and as long as it takes.
+        source: Path of a video, an image or a folder of images; a pattern of images, as ``frames/*.png`` or
+            ``frames/%05d.png``; a whole number for a camera; or a URL.
+        reconnect: Open a camera or stream that goes away again, as often and as long as it takes.
 
     Returns:
-        A source of which at least the first frame is known to decode (live sources: which has been opened).
+        A source of which at least the first frame decodes (live sources: which has been opened).
 
     Raises:
-        SourceError: it does not exist, is empty, or cannot be decoded; or ``reconnect`` is asked of a recording.
+        SourceError: It does not exist, is empty, is no video or image, or cannot be decoded; or ``reconnect`` is asked
+            of a recording.
     """
     quiet_opencv()
     try:
@@ -110,7 +121,8 @@ def open_source(source: str | int | Path, reconnect: bool = False) -> Source:
         reason = "OpenCV refuses it" if isinstance(error, cv2.error) else getattr(error, "strerror", None) or error
         raise SourceError(f"'{source}' cannot be opened ({reason}): check the path or address.") from error
     if reconnect and not opened.live:
-        raise SourceError(f"'{opened.name}' is a recording: --reconnect is for cameras and streams, leave it out.")
+        opened.close()
+        raise SourceError(f"'{opened.title}' is a recording: --reconnect is for cameras and streams, leave it out.")
     return opened
 
 
@@ -144,12 +156,16 @@ def quiet_opencv() -> None:
 
 def _open_path(path: Path) -> Source:
     if path.is_dir():
-        return _checked(ImageSource(_folder_images(path), path.name or path.resolve().name, path))
+        return ImageSource(_folder_images(path), path.name or path.resolve().name, path)
     if path.exists():
         if path.suffix.lower() in IMAGE_SUFFIXES:
-            return _checked(ImageSource([path], path.stem, path))
-        return _checked(VideoSource(path))
-    if not glob.has_magic(str(path)):
+            return ImageSource([path], path.stem, path)
+        if fit_for_opencv(path):  # otherwise VideoSource refuses it
+            _refuse_text(path)
+        return VideoSource(path)
+    if images := _numbered_images(path) if "%" in path.name else []:
+        return ImageSource(images, path.parent.resolve().name, path.parent)
+    if not glob.has_magic(str(path)) and "%" not in path.name:
         raise SourceError(f"there is no file, folder or camera '{path}': check the path.")
     images = natural_order(Path(p) for p in glob.glob(str(path), recursive=True) if _is_image(Path(p)))
     if not images:
@@ -157,45 +173,89 @@ def _open_path(path: Path) -> Source:
             f"no image matches '{path}': quote the pattern, and check that it names {_image_kinds()} files."
         )
     folder = images[0].parent
-    return _checked(ImageSource(images, folder.resolve().name, folder))
+    return ImageSource(images, folder.resolve().name, folder)
 
 
 def _open_url(url: str, name: str, reconnect: bool) -> Source:
-    live = LiveSource(url, name, reconnect)
-    if live.count is None:
-        return live
-    live.close()  # a recording behind a URL: every frame counts, nothing is dropped
-    return _checked(VideoSource(url, name))
+    capture = _open_live(url)
+    if _frame_count(capture) is None:
+        return LiveSource(url, name, reconnect, capture)
+    return VideoSource(url, name, capture)  # a recording behind a URL: every frame counts, none is dropped
 
 
-def _checked(source: Source) -> Source:
-    source.first()
-    return source
+def _refuse_text(path: Path) -> None:
+    """FFmpeg renders text as a video of a terminal, and follows the file names in playlists.
+
+    Raises:
+        SourceError: The file is text or empty.
+    """
+    with path.open("rb") as file:
+        start = file.read(_SNIFFED_BYTES)
+    if not start:
+        raise SourceError(f"'{path}' is empty: give a video, an image or a folder of images.")
+    wide = start.startswith((b"\xff\xfe", b"\xfe\xff")) and len(start) > 2 and 0 in start[2:4]  # UTF-16, UTF-32
+    controls = set(range(32)) - set(b"\t\n\v\f\r\b\x1b")
+    if start.startswith(b"YUV4MPEG2") or not (wide or controls.isdisjoint(start)):
+        return
+    raise SourceError(f"'{path}' is text, not a video: give a video, an image or a folder of images.")
 
 
 class VideoSource(Source):
-    """A recorded video, by path or URL."""
+    """A recorded video.
 
-    def __init__(self, video: Path | str, name: str | None = None) -> None:
+    The file is opened once: its first frame is decoded here, and the first iteration goes on from there. A later
+    iteration rewinds a capture that is not in use, or opens the file again.
+
+    Args:
+        video: Path or URL.
+        name: Short name; None for the file's name without its ending.
+        capture: The video, if it is already open and nothing has been read from it.
+
+    Raises:
+        SourceError: It cannot be opened, or not one frame can be decoded.
+    """
+
+    def __init__(self, video: Path | str, name: str | None = None, capture: cv2.VideoCapture | None = None) -> None:
         self._video = str(video)
         if not fit_for_opencv(self._video):
             raise SourceError(f"{self._video!a} cannot be opened: OpenCV needs names in UTF-8; rename it.")
         self.place = video if isinstance(video, Path) else None
         self.name = name or Path(video).stem
-        capture = self._open()
-        self.fps = _frame_rate(capture)
-        self.count = _frame_count(capture)
-        capture.release()
+        self._idle: _Reading | None = None  # opened, and used by no iteration
+        reading = _Reading(capture or self._open())
+        first = reading.next()
+        if first is None:
+            reading.capture.release()
+            raise SourceError(f"'{self._video}' holds no frame that can be decoded: check that it plays elsewhere.")
+        self._first = first
+        self.fps = self._frame_rate(reading)
+        self.count = _frame_count(reading.capture)
+        self._idle = reading
+
+    def first(self) -> Frame:
+        """The first frame; nothing is decoded again."""
+        return Frame(0, 0.0, self._first.image)
 
     def __iter__(self) -> Iterator[Frame]:
-        capture, index, clock = self._open(), 0, _Clock(self.fps)
+        reading, index, clock = self._from_the_start(), 0, _Clock(self.fps)
+        picture: _Picture | None = self._first
         try:
-            while (image := _read(capture)) is not None:
-                yield Frame(index, clock.tick(float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000), image)
+            while picture is not None:
+                yield Frame(index, clock.tick(picture.stamp), picture.image)
                 index += 1
+                picture = reading.next()
+            reading.capture.release()
         finally:
-            capture.release()
+            if picture is not None:
+                self.close()
+                self._idle = reading
         self._check_end(index, clock.time)
+
+    def close(self) -> None:
+        """Close the file, unless an iteration reads it; a later iteration opens it again."""
+        idle, self._idle = self._idle, None
+        if idle is not None:
+            idle.capture.release()
 
     def _open(self) -> cv2.VideoCapture:
         capture = cv2.VideoCapture(self._video)
@@ -206,9 +266,30 @@ class VideoSource(Source):
             )
         return capture
 
+    def _from_the_start(self) -> _Reading:
+        """A reading whose next picture is the second one."""
+        reading, self._idle = self._idle, None
+        if reading is not None and not reading.rewind(self._first):
+            reading.capture.release()
+            reading = None
+        if reading is None:
+            reading = _Reading(self._open())
+            reading.next()
+        return reading
+
+    def _frame_rate(self, reading: _Reading) -> float:
+        """The container's rate; where that cannot be trusted, the rate of the first two frames."""
+        stated = float(reading.capture.get(cv2.CAP_PROP_FPS))
+        if _TRUSTED_FPS[0] <= stated <= _TRUSTED_FPS[1]:  # false for NaN
+            return stated
+        second = reading.peek()
+        step = second.stamp - self._first.stamp if second else 0.0
+        fps = 1 / step if 1 / _MEASURED_FPS[1] <= step <= 1 / _MEASURED_FPS[0] else DEFAULT_FPS
+        if abs(stated - fps) > 0.01 * fps:
+            log.warning("'%s' states a rate of %g frames per second: taken for %.4g", self.title, stated, fps)
+        return fps
+
     def _check_end(self, read: int, reached: float) -> None:
-        if not read:
-            raise SourceError(f"'{self._video}' holds no frame that can be decoded: check that it plays elsewhere.")
         if self.count is None:
             return
         exact = Path(self._video).suffix.lower() in _EXACT_COUNT
@@ -218,6 +299,49 @@ class VideoSource(Source):
                 f"'{self._video}' ends early, after {read} of {self.count} frames: it is damaged or cut off; "
                 "the frames so far are kept."
             )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Picture:
+    """A decoded picture, BGR uint8 ``[H, W, 3]``, and its time stamp in seconds."""
+
+    stamp: float
+    image: BGRImage
+
+
+@dataclass(slots=True)
+class _Reading:
+    """An open capture and how far it has been read."""
+
+    capture: cv2.VideoCapture
+    read: int = 0
+    waiting: deque[_Picture] = field(default_factory=deque)
+
+    def next(self) -> _Picture | None:
+        """The next picture, or None at the end."""
+        picture = self.waiting.popleft() if self.waiting else self._decode()
+        self.read += picture is not None
+        return picture
+
+    def peek(self) -> _Picture | None:
+        """The next picture, which :meth:`next` will give again."""
+        if not self.waiting and (picture := self._decode()) is not None:
+            self.waiting.append(picture)
+        return self.waiting[0] if self.waiting else None
+
+    def rewind(self, first: _Picture) -> bool:
+        """Go back to where the second picture is next; False where the video cannot be rewound exactly."""
+        if self.read == 1:
+            return True
+        self.waiting.clear()
+        self.capture.set(cv2.CAP_PROP_POS_FRAMES, 0)
+        again = self._decode()
+        self.read = 1
+        return again is not None and again.stamp == first.stamp and np.array_equal(again.image, first.image)
+
+    def _decode(self) -> _Picture | None:
+        image = _read(self.capture)
+        return None if image is None else _Picture(float(self.capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000, image)
 
 
 class _Clock:
@@ -242,6 +366,14 @@ class ImageSource(Source):
 
     Images of one channel become BGR. Those of 16 bits are stretched to 8 with one linear map for the whole sequence,
     taken from the first image (0.1 to 99.9 percent of its values), so that the brightness does not flicker.
+
+    Args:
+        images: Files in order, at least one.
+        name: Short name.
+        place: File or folder that the images are known by.
+
+    Raises:
+        SourceError: The first image cannot be decoded.
     """
 
     def __init__(self, images: list[Path], name: str, place: Path) -> None:
@@ -249,35 +381,51 @@ class ImageSource(Source):
         self.name = name
         self.place = place
         self.count = len(images)
+        self._levels: tuple[float, float] | None = None
+        self._first = self._read(images[0])
+
+    def first(self) -> Frame:
+        """The first frame; nothing is decoded again."""
+        return Frame(0, 0.0, self._first)
 
     def __iter__(self) -> Iterator[Frame]:
-        levels: tuple[float, float] | None = None
-        for index, path in enumerate(self._images):
-            image = _read_image(path)
-            if image.dtype != np.uint8:
-                levels = levels or _levels(image)
-                image = _stretch(image, *levels)
-            yield Frame(index, index / self.fps, np.asarray(image, np.uint8))
+        yield self.first()
+        for index, path in enumerate(self._images[1:], 1):
+            yield Frame(index, index / self.fps, self._read(path))
+
+    def _read(self, path: Path) -> BGRImage:
+        image = _read_image(path)
+        if image.dtype != np.uint8:
+            self._levels = self._levels or _levels(image)
+            image = _stretch(image, *self._levels)
+        return np.asarray(image, np.uint8)
 
 
 class LiveSource(Source):
     """A camera or a network stream, read until it ends.
 
     Args:
-        device: a camera's number or a URL.
-        name: short, for messages.
-        reconnect: when it ends or stays silent, open it again, waiting twice as long after every failure (0.5 to
-            30 s), until :meth:`stop`. Numbers and times of frames go on.
+        device: Number of a camera, or a URL.
+        name: Short name.
+        reconnect: When it ends or stays silent, open it again, waiting twice as long after every failure (0.5 to
+            30 s), until :meth:`stop` is called. Numbers and times of frames go on.
+        capture: The device, if it is already open.
+
+    Raises:
+        SourceError: It cannot be opened.
     """
 
     live = True
 
-    def __init__(self, device: int | str, name: str, reconnect: bool = False) -> None:
+    def __init__(
+        self, device: int | str, name: str, reconnect: bool = False, capture: cv2.VideoCapture | None = None
+    ) -> None:
         self.name = name
         self._device = device
         self._reconnect = reconnect
-        self._capture = _open_live(device)
-        self.fps = _frame_rate(self._capture)
+        self._capture = capture or _open_live(device)
+        stated = float(self._capture.get(cv2.CAP_PROP_FPS))
+        self.fps = stated if _TRUSTED_FPS[0] <= stated <= _TRUSTED_FPS[1] else DEFAULT_FPS
         self.count = _frame_count(self._capture)
         self._started: float | None = None
         self._index = 0
@@ -356,11 +504,6 @@ def _read(capture: cv2.VideoCapture) -> BGRImage | None:
     return _as_bgr(np.asarray(image, np.uint8))
 
 
-def _frame_rate(capture: cv2.VideoCapture) -> float:
-    fps = float(capture.get(cv2.CAP_PROP_FPS))
-    return fps if 0.1 <= fps <= 480 else DEFAULT_FPS  # NaN fails both comparisons
-
-
 def _frame_count(capture: cv2.VideoCapture) -> int | None:
     count = float(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     return int(count) if 0 < count < 1e9 else None
@@ -372,6 +515,17 @@ def _folder_images(folder: Path) -> list[Path]:
         if place.is_dir() and (images := natural_order(p for p in place.iterdir() if _is_image(p))):
             return images
     raise SourceError(f"the folder '{folder}' holds no image ({_image_kinds()}): give the folder with the frames.")
+
+
+def _numbered_images(pattern: Path) -> list[Path]:
+    """The images of a pattern such as ``frames/%05d.jpg``, by number."""
+    found = re.fullmatch(r"([^%]*)%(?:0?(\d+))?d([^%]*)", pattern.name)
+    if found is None or not pattern.parent.is_dir():
+        return []
+    digits = int(found[2] or 1)
+    name = re.compile(rf"{re.escape(found[1])}(\d{{{digits}}}|[1-9]\d{{{digits},}}){re.escape(found[3])}")
+    numbered = [(int(m[1]), p) for p in pattern.parent.iterdir() if (m := name.fullmatch(p.name)) and _is_image(p)]
+    return [path for _, path in sorted(numbered)]
 
 
 def _is_image(path: Path) -> bool:

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from .. import groundtruth
-from ..errors import BoxError, SourceError
-from ..geometry import Box, format_box, require_overlap
+from ..errors import BoxError, SinkError, SourceError
+from ..files import write_whole
+from ..geometry import Box, format_box, require_overlap, require_pixels
 from .motion import prominent_mover, shrink
+from .overlay import draw_grid
 from .sources import Frame, Source
 from .window import display_works, require_boxes, require_display, select_boxes
 
@@ -24,8 +27,11 @@ LOOK_SECONDS = 1.0
 class Targets:
     """What to follow.
 
-    ``boxes`` in the first frame, in pixels; ``how`` they were found, for the user; ``start``: the frame they were found
-    in, where the source cannot give it again; ``truth``: float64 ``[n, 4]`` boxes of a ground-truth file, or None.
+    Args:
+        boxes: One box per target in the first frame, in pixels.
+        how: How the boxes were found, for the user.
+        start: The frame they were found in, where the source cannot give it again; otherwise None.
+        truth: Boxes of a ground-truth file, float64 ``[n, 4]``, or None.
     """
 
     boxes: list[Box]
@@ -38,14 +44,15 @@ def choose_targets(source: Source, given: Sequence[str] = (), select: bool = Fal
     """The targets of a source: those given, else drawn ones, else a ground-truth file's, else what moves.
 
     Args:
-        source: an opened source.
-        given: ``x,y,w,h`` texts, one a target.
-        select: let the user draw them with the mouse.
+        source: An opened source.
+        given: One text ``x,y,w,h`` per target, in pixels of the first frame.
+        select: Let the user draw the targets with the mouse.
 
     Raises:
-        BoxError: a box is not four numbers, has no size or lies outside the first frame; or nothing was found.
-        SinkError: there is no screen to draw on.
-        SourceError: the source or its ground truth cannot be read.
+        BoxError: A box is not four numbers, has no size, is in fractions or lies outside the first frame; or nothing
+            was found.
+        SinkError: There is no screen to draw on.
+        SourceError: The source or its ground truth cannot be read.
     """
     boxes = [groundtruth.parse_box(text) for text in given]
     if select:
@@ -69,10 +76,33 @@ def choose_targets(source: Source, given: Sequence[str] = (), select: bool = Fal
             "to follow another: --init-box x,y,w,h or --select"
         )
     for box in boxes:
-        require_overlap(box, width, height)
+        require_overlap(require_pixels(box), width, height)
     if truth is not None and (len(boxes) > 1 or not _same(boxes[0], truth[0])):
         truth = None  # it speaks of another target
     return Targets(boxes, how, start, truth)
+
+
+def write_grid(source: Source, path: Path) -> Path:
+    """Write the first frame of a source with a grid of pixels, to read boxes from.
+
+    Args:
+        source: An opened source; it is closed.
+        path: The image file to write.
+
+    Returns:
+        The same path.
+
+    Raises:
+        SinkError: The file cannot be written.
+    """
+    image = draw_grid(source.first().image)
+    source.close()
+    _, data = cv2.imencode(path.suffix, image)
+    try:
+        write_whole(path, data.tobytes())
+    except OSError as error:
+        raise SinkError(f"cannot write '{path}': {error.strerror or error}; choose another place.") from error
+    return path
 
 
 def _read_truth(path: Path, needed: bool) -> npt.NDArray[np.float64] | None:
@@ -109,7 +139,7 @@ def _mover(source: Source, first: Frame) -> tuple[Box, Frame | None]:
     mover = prominent_mover([shrink(frame.image) for frame in ordered], width, height)
     if mover is None:
         raise BoxError(
-            f"nothing moves by itself in the first second of '{source.name}': "
+            f"nothing moves by itself in the first second of '{source.title}': "
             "say what to follow with --init-box x,y,w,h, or draw it with --select."
         )
     return mover.box, ordered[0] if source.live else None

@@ -79,6 +79,10 @@ def test_bad_input(clip: Path, bundle: Path, tmp_path: Path) -> None:
     model = ("--model", bundle)
     (tmp_path / "text.mp4").write_text("no video")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "boxes_1.txt").write_text("100,200,120,90\n" * 40)
+    refused(mvt("track", "boxes_1.txt", *model, cwd=tmp_path), "'boxes_1.txt' is text, not a video")
+    refused(mvt("track", clip, *model, "-o", ".", cwd=tmp_path), "cannot write a video to '.'")
+    (tmp_path / "boxes_1.txt").unlink()
     refused(mvt("track", "absent.mp4", *model, cwd=tmp_path), "absent.mp4")
     refused(mvt("track", "text.mp4", *model, cwd=tmp_path), "text.mp4")
     refused(mvt("track", "empty", *model, cwd=tmp_path), "empty")
@@ -90,6 +94,30 @@ def test_bad_input(clip: Path, bundle: Path, tmp_path: Path) -> None:
     refused(mvt("track", clip, "--model", "nowhere", cwd=tmp_path), "mvt-deploy export -o nowhere")
     refused(mvt("track", clip, *model, "--select", cwd=tmp_path), "--init-box")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "text.mp4"]  # nothing half-written
+
+
+def test_a_grid_for_those_without_a_screen(clip: Path, tmp_path: Path) -> None:
+    done = mvt("track", clip, "--show-grid", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "clip.grid.png\n"), done.stderr
+    assert cv2.imread(str(tmp_path / "clip.grid.png")).shape == (demo.HEIGHT, demo.WIDTH, 3)
+    assert "--init-box" in done.stderr
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell's pipe")
+def test_a_reader_that_wants_one_line_gets_it_and_the_file_is_finished(
+    clip: Path, bundle: Path, tmp_path: Path
+) -> None:
+    command = [*COMMAND, "track", str(clip), "--model", str(bundle), "--json", "--no-video", "--results", "r.txt"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert json.loads(process.stdout.readline())["frame"] == 0
+        process.stdout.close()
+        errors = process.stderr.read()
+        assert process.wait(60) == 0, errors
+    assert "error" not in errors
+    assert len(np.loadtxt(tmp_path / "r.txt", delimiter=",")) == 40
 
 
 def test_a_damaged_bundle(clip: Path, bundle: Path, tmp_path: Path) -> None:

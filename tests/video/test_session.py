@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import cv2
@@ -93,3 +95,45 @@ def test_source_and_ground_truth_are_not_overwritten(
     with pytest.raises(SinkError, match="write to another file"):
         track(clip, Outputs(video and tmp_path / video, results and tmp_path / results))
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_one_frame_is_one_frame(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "one.png"), np.zeros((80, 100, 3), np.uint8))
+    lines = track(tmp_path / "one.png", Outputs(), "9,9,30,30")
+    assert lines[0].startswith("1 frame, ")
+    assert not any("tracker" in line for line in lines)  # it only encoded the target
+
+
+def test_times_per_frame_are_told_as_percentiles(clip: Path) -> None:
+    summary = track_source(open_source(clip), choose_targets(open_source(clip)), Tracker(Still()), Outputs())
+    assert any("median" in line and "p95" in line and "p99" in line for line in summary.lines())
+    median, high, highest = summary.outcome.percentiles()
+    assert 0 < median <= high <= highest
+    assert len(summary.outcome.latencies) == 3
+
+
+@pytest.mark.parametrize("name", [".", "v.txt", "v"])
+def test_a_wrong_output_is_refused_before_anything_is_read(name: str) -> None:
+    with pytest.raises(SinkError, match=f"cannot write a video to '{name}'"):
+        Outputs(Path(name))
+
+
+@pytest.mark.parametrize("video", [False, True])
+def test_a_reader_that_goes_away_ends_a_run_that_writes_nothing_else(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, video: bool
+) -> None:
+    """A file that was asked for is completed."""
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for i in range(60):
+        cv2.imwrite(str(folder / f"{i}.png"), np.zeros((120, 160, 3), np.uint8))
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as writer:
+        monkeypatch.setattr(sys, "stdout", writer)
+        source = open_source(folder)
+        outputs = Outputs(tmp_path / "v.avi" if video else None, json=True)
+        summary = track_source(source, choose_targets(source, ["9,9,30,30"]), Tracker(Still()), outputs)
+    assert summary.outcome.problem is None
+    assert (summary.outcome.frames == 60) == video
+    assert (tmp_path / "v.avi").exists() == video

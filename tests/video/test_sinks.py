@@ -17,7 +17,7 @@ from mvt_deploy import Track
 from mvt_deploy.errors import SinkError
 from mvt_deploy.geometry import Box
 from mvt_deploy.video import sinks
-from mvt_deploy.video.overlay import draw
+from mvt_deploy.video.overlay import PALETTE, draw, draw_grid
 from mvt_deploy.video.pipeline import Step
 from mvt_deploy.video.sinks import JsonSink, ResultsSink, VideoSink, fit, results_paths
 from mvt_deploy.video.sources import Frame
@@ -28,7 +28,7 @@ def step(index: int, *tracks: Track, shape: tuple[int, int] = (120, 160)) -> Ste
     return Step(Frame(index, index / 30, image), tracks or (Track(Box(20.5, 30, 40, 50), 0.5),), 0.0125, 0.01, 80.0)
 
 
-@pytest.mark.parametrize("ending", [".mp4", ".avi"])
+@pytest.mark.parametrize("ending", [".mp4", ".avi", ".webm", ".mkv"])
 def test_a_video_can_be_read_back(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"out{ending}"
     sink = VideoSink(path, 25.0)
@@ -50,12 +50,59 @@ def test_a_video_can_be_read_back(tmp_path: Path, ending: str) -> None:
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
+def spans(path: Path) -> tuple[int, float]:
+    """Number of frames of a video, and its duration in seconds."""
+    capture, count = cv2.VideoCapture(str(path)), 0
+    while capture.read()[0]:
+        count += 1
+    return count, count / capture.get(cv2.CAP_PROP_FPS)
+
+
+def at(index: int, seconds: float) -> Step:
+    made = step(index)
+    return Step(Frame(index, seconds, made.frame.image), made.tracks, 0.01, 0.01, 30.0)
+
+
+def test_a_video_lasts_as_long_as_its_source(tmp_path: Path) -> None:
+    """Variable frame rate: half of the frames stand twice as long as the stated rate says."""
+    sink, seconds = VideoSink(tmp_path / "out.mp4", 25.0), 0.0
+    for i in range(24):
+        sink.write(at(i, seconds))
+        seconds += 0.04 if i < 12 else 0.08
+    sink.close()
+    count, duration = spans(tmp_path / "out.mp4")
+    assert duration == pytest.approx(1.44, abs=0.045)  # the last frame is shown once
+    assert count == 35
+
+
+def test_no_frame_is_left_out_where_they_come_too_fast_and_a_gap_is_no_endless_still(tmp_path: Path) -> None:
+    sink = VideoSink(tmp_path / "out.avi", 2.0)
+    for i, seconds in enumerate((5.0, 5.1, 5.2, 7.0, 9007.0, 9007.5)):
+        sink.write(at(i, seconds))
+    sink.close()
+    assert spans(tmp_path / "out.avi")[0] == 4 + 1 + 120 + 2  # 7.0 is due in slot 4; then a minute; then two frames
+
+
+def test_an_animated_gif(tmp_path: Path) -> None:
+    sink = VideoSink(tmp_path / "out.gif", 25.0)
+    for i in range(50):
+        sink.write(step(i, shape=(720, 1280)) if i else at(0, 0.0))
+    sink.close()
+    assert (tmp_path / "out.gif").read_bytes()[:6] == b"GIF89a"
+    capture = cv2.VideoCapture(str(tmp_path / "out.gif"))
+    count = 0
+    while capture.read()[0]:
+        count += 1
+    assert count == pytest.approx(50 / 30 * 12.5, abs=5)
+    assert [p.name for p in tmp_path.iterdir()] == ["out.gif"]
+
+
 def test_a_video_without_frames_is_not_left(tmp_path: Path) -> None:
     VideoSink(tmp_path / "out.mp4", 25).close()
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["out.txt", "out", "out.gif"])
+@pytest.mark.parametrize("name", ["out.txt", "out", "out.wmv"])
 def test_unknown_endings(tmp_path: Path, name: str) -> None:
     with pytest.raises(SinkError, match="end the name with"):
         VideoSink(tmp_path / name, 25)
@@ -151,6 +198,51 @@ def test_drawing_stays_inside_any_frame() -> None:
         image = np.zeros(shape, np.uint8)
         assert draw(image, tracks, "status") is image
         assert image.any()
+
+
+SIZES = [(48, 64), (243, 321), (272, 640), (480, 854), (854, 480), (720, 1280), (2160, 3840)]
+
+
+@pytest.mark.parametrize("shape", SIZES, ids=str)
+def test_a_box_is_seen_in_its_colour_on_frames_of_any_size(shape: tuple[int, int]) -> None:
+    height, width = shape
+    image = np.full((height, width, 3), 90, np.uint8)
+    box = Box(0.4 * width, 0.4 * height, 0.3 * width, 0.3 * height)
+    draw(image, [Track(box, 0.5)], "frame 12  30.0 fps")
+    row = image[round(box.y + box.h / 2), : round(box.x + box.w / 2)].astype(int)
+    assert (np.abs(row - PALETTE[0]).max(axis=1) == 0).sum() >= 2, "two pixels of colour on the left edge"
+    inside = image[
+        round(box.y + 0.25 * box.h) : round(box.y + 0.75 * box.h),
+        round(box.x + width // 10) : round(box.x + 0.2 * width),
+    ]
+    assert (inside == 90).all(), "nothing covers the target"
+    labels = (np.abs(image[: round(0.4 * height) - 3].astype(int) - 90).max(axis=2) > 0).mean()
+    assert labels < 0.2
+    assert (labels > 0) == (height > 100), "no label and no line about the run on a tiny frame"
+
+
+def test_a_grid_names_the_frame_s_own_pixels() -> None:
+    small, large = np.full((48, 64, 3), 90, np.uint8), np.full((1080, 1920, 3), 90, np.uint8)
+    assert draw_grid(small).shape == (48 * 13, 64 * 13, 3)
+    picture = draw_grid(large)
+    assert picture.shape == large.shape
+    assert (large == 90).all(), "the frame itself stays as it was"
+    lines = np.flatnonzero((picture[500:1000] != 90).any(axis=2).all(axis=0))
+    assert 200 in lines
+    assert 1000 in lines
+    assert 300 not in lines
+
+
+def test_a_reader_that_goes_away_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as writer:
+        monkeypatch.setattr(sys, "stdout", writer)
+        sink = JsonSink()
+        assert not sink.reader_gone
+        for i in range(3):
+            sink.write(step(i))
+        assert sink.reader_gone
 
 
 def test_fitting_keeps_proportions() -> None:

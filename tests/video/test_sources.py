@@ -12,6 +12,8 @@ from mvt_deploy.errors import SourceError
 from mvt_deploy.video import demo
 from mvt_deploy.video.sources import LiveSource, VideoSource, _Clock, natural_order, open_source
 
+CAPTURE = cv2.VideoCapture
+
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -116,6 +118,111 @@ def test_names_that_nothing_can_have(tmp_path: Path, source: str) -> None:
         Path(source).write_bytes(b"x")
     with pytest.raises(SourceError, match="cannot be opened"):
         open_source(source)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("boxes_1.txt", b"1,2,3,4\n" * 50),
+        ("video.mp4", "Größe\n".encode("latin-1") * 50),
+        ("wide.txt", "\ufeff1,2,3,4\n".encode("utf-16-le") * 50),
+        ("list.m3u8", b"#EXTM3U\n/etc/passwd\n"),
+        ("list.avi", b"ffconcat version 1.0\nfile grey.avi\n"),
+        ("none.mp4", b""),
+    ],
+)
+def test_only_videos_and_images_are_opened(tmp_path: Path, video: Path, name: str, content: bytes) -> None:
+    (tmp_path / "grey.avi").write_bytes(video.read_bytes())
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(SourceError, match=f"{name}' is (text, not a video|empty)"):
+        open_source(tmp_path / name)
+
+
+def test_raw_video_with_a_header_of_text_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "grey.y4m").write_bytes(b"YUV4MPEG2 W64 H48 F25:1 C420\n" + (b"FRAME\n" + b"\x60" * 4608) * 3)
+    assert len(list(open_source(tmp_path / "grey.y4m"))) == 3
+
+
+def test_printf_patterns(tmp_path: Path) -> None:
+    for i in (8, 9, 10, 100):
+        cv2.imwrite(str(tmp_path / f"f{i:02}.png"), np.full((20, 30, 3), i, np.uint8))
+    (tmp_path / "f11.txt").write_text("no picture")
+    means = [round(float(frame.image.mean())) for frame in open_source(tmp_path / "f%02d.png")]
+    assert means == [8, 9, 10, 100]
+    assert [round(float(f.image.mean())) for f in open_source(tmp_path / "f%d.png")] == [10, 100]  # 08 is no %d
+    with pytest.raises(SourceError, match="no image matches"):
+        open_source(tmp_path / "g%02d.png")
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What OpenCV was asked to open."""
+    names: list[str] = []
+
+    def counting(*arguments: object) -> cv2.VideoCapture:
+        names.append(str(arguments[0]))
+        return CAPTURE(*arguments)  # type: ignore[call-overload,no-any-return]
+
+    monkeypatch.setattr(cv2, "VideoCapture", counting)
+    return names
+
+
+def test_a_recording_is_opened_once(video: Path, opened: list[str]) -> None:
+    source = open_source(video)
+    assert source.first().image is source.first().image
+    for index, _ in enumerate(source):  # a look at the first frames, as the search for a target takes
+        if index == 7:
+            break
+    frames = list(source)
+    assert [round(float(f.image.mean()) / 10) for f in frames] == list(range(20))
+    assert [f.time for f in frames] == pytest.approx(np.arange(20) / 25)
+    assert opened == [str(video)]
+    assert len(list(source)) == 20
+    assert len(opened) == 2  # it was read to its end
+
+
+def test_two_iterations_at_once_do_not_disturb_each_other(video: Path) -> None:
+    source = open_source(video)
+    for a, b in zip(source, source, strict=True):
+        assert np.array_equal(a.image, b.image)
+
+
+class Stated:
+    """A container that states an absurd rate."""
+
+    def __init__(self, name: str) -> None:
+        self._capture = CAPTURE(name)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._capture, name)
+
+    def get(self, what: int) -> float:
+        return 90_000.0 if what == cv2.CAP_PROP_FPS else self._capture.get(what)
+
+
+def test_an_absurd_rate_is_measured_and_told(
+    video: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(cv2, "VideoCapture", Stated)
+    source = open_source(video)
+    assert source.fps == pytest.approx(25)
+    assert "states a rate of 90000" in caplog.text
+    assert [round(float(f.image.mean()) / 10) for f in source] == list(range(20))
+
+
+def test_a_fast_camera_s_rate_is_kept(tmp_path: Path) -> None:
+    writer = cv2.VideoWriter(str(tmp_path / "fast.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 1000, (64, 48))
+    for i in range(5):
+        writer.write(np.full((48, 64, 3), 10 * i, np.uint8))
+    writer.release()
+    assert open_source(tmp_path / "fast.avi").fps == pytest.approx(1000)
+
+
+def test_messages_name_the_whole_file(video: Path, tmp_path: Path) -> None:
+    assert open_source(video).title == "grey.avi"
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((9, 9, 3), np.uint8))
+    assert open_source(tmp_path).title == tmp_path.name
+    assert open_source(tmp_path / "a.png").title == "a.png"
 
 
 def test_a_stream_is_live(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from mvt_deploy.geometry import Box, iou
 from mvt_deploy.overlap import average_overlap
 from mvt_deploy.video import demo
 from mvt_deploy.video.sources import open_source
-from mvt_deploy.video.targets import choose_targets
+from mvt_deploy.video.targets import choose_targets, write_grid
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,14 @@ def test_given_boxes_come_first(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("1,2,3", "four"), ("a,b,c,d", "four numbers"), ("", "four"), ("1,2,0,4", "no size"), ("200,2,3,4", "outside")],
+    [
+        ("1,2,3", "four"),
+        ("a,b,c,d", "four numbers"),
+        ("", "four"),
+        ("1,2,0,4", "no size"),
+        ("200,2,3,4", "outside"),
+        ("0.3,0.2,0.4,0.4", "not fractions"),
+    ],
 )
 def test_bad_boxes(folder: Path, text: str, message: str) -> None:
     with pytest.raises(BoxError, match=message):
@@ -118,3 +125,8 @@ def test_ao_by_hand() -> None:
     found = np.array([box.as_tuple() for box in boxes])
     assert average_overlap(found, truth, [(100, 100)] * 4) == pytest.approx((1 + 1 / 3) / 2)
     assert average_overlap(found[:1], truth[:1], [(100, 100)]) is None
+
+
+def test_a_grid_to_read_boxes_from(folder: Path, tmp_path: Path) -> None:
+    path = write_grid(open_source(folder), tmp_path / "seq.grid.png")
+    assert cv2.imread(str(path)).shape == (640, 800, 3)
