@@ -1,4 +1,4 @@
-"""Reading and writing checkpoints without running anything that is inside them."""
+"""Reads and writes checkpoints without running anything that is inside them."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ..errors import CheckpointError
-from ..files import draft
+from ..files import write_whole
 from .model import MVT
 from .pickled import read_pickle
 
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64)  # integers: counters
+_PARALLEL = "module."
 _LISTED = 12  # keys named in an error message before it says how many more there are
 
 
@@ -33,7 +34,7 @@ def _read_archive(path: Path) -> Any:
             raise CheckpointError(f"{path} is a zip archive but holds no PyTorch checkpoint (no data.pkl).")
         # PyTorch compresses nothing, so what comes out is never larger than the file
         if sum(m.file_size for m in members) > path.stat().st_size:
-            raise CheckpointError(f"{path} is no archive of PyTorch's (it would unpack to more than its size).")
+            raise CheckpointError(f"{path} is not an archive of PyTorch's (it would unpack to more than its size).")
         prefix = pickles[0].removesuffix("/data.pkl")
         flat: dict[tuple[str, torch.dtype], Tensor] = {}
 
@@ -47,13 +48,15 @@ def _read_archive(path: Path) -> Any:
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """The state dict of a checkpoint, without running anything from the file.
+    """Read the state dict of a checkpoint.
 
-    ``.safetensors`` is read as such. A PyTorch archive holds either ``{"net": state dict, ...}`` as published or the
-    state dict itself; it is read as data (see :mod:`.pickled`), so objects of other classes are left out.
+    Args:
+        path: A ``.safetensors`` file, or a PyTorch archive that holds either ``{"net": state dict, ...}``, as
+            published, or the state dict itself. The archive is read as data (see :mod:`.pickled`): objects of other
+            classes than tensors and containers are left out.
 
     Raises:
-        CheckpointError: the file is missing, unreadable or holds no state dict.
+        CheckpointError: The file is missing, unreadable or holds no state dict.
     """
     path = Path(path)
     if not path.is_file():
@@ -76,38 +79,51 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     return {str(k): v for k, v in net.items()}
 
 
-def _some(label: str, keys: list[str]) -> str:
+def _listing(label: str, keys: list[str]) -> str:
     listed = ", ".join(keys[:_LISTED]) + (f" and {len(keys) - _LISTED} more" if len(keys) > _LISTED else "")
     return f"{label}: {listed}"
 
 
 def load_checkpoint(path: str | os.PathLike[str], joint: bool = True) -> MVT:
-    """An :class:`MVT` in evaluation mode with exactly the checkpoint's parameters, as float32.
+    """Load a network from a checkpoint, which must hold exactly its parameters.
+
+    Args:
+        path: A ``.safetensors`` file or a PyTorch archive.
+        joint: False keeps attention within each image (the paper's ablation without fusion).
+
+    Returns:
+        The network in evaluation mode, as float32.
 
     Raises:
-        CheckpointError: unreadable, or keys are missing, unexpected, wrongly shaped or not finite (all are listed).
+        CheckpointError: The file is unreadable, or keys are missing, unexpected, wrongly shaped or not finite (all of
+            them are listed), or carry the prefix of ``torch.nn.DataParallel``.
     """
     state = read_checkpoint(path)
+    if all(key.startswith(_PARALLEL) for key in state):
+        raise CheckpointError(
+            f"the keys of checkpoint {path} begin with '{_PARALLEL}', which torch.nn.DataParallel adds: save the state "
+            "dict of the network inside it, model.module.state_dict()."
+        )
     model = MVT(joint)
     expected = model.state_dict()
     counters = {k for k in expected if k.endswith("num_batches_tracked")}  # not used in inference; some files drop them
     problems = []
     if missing := sorted(expected.keys() - state.keys() - counters):
-        problems.append(_some("missing", missing))
+        problems.append(_listing("missing", missing))
     if unexpected := sorted(state.keys() - expected.keys()):
-        problems.append(_some("unexpected", unexpected))
+        problems.append(_listing("unexpected", unexpected))
     shared = [k for k in expected if k in state]
     if types := [f"{k} {state[k].dtype}" for k in shared if state[k].dtype not in _DTYPES]:
-        problems.append(_some("wrong type", types))
+        problems.append(_listing("wrong type", types))
     if shapes := [
         f"{k} {tuple(state[k].shape)} instead of {tuple(expected[k].shape)}"
         for k in shared
         if state[k].shape != expected[k].shape
     ]:
-        problems.append(_some("wrong shape", shapes))
+        problems.append(_listing("wrong shape", shapes))
     sound = [k for k in shared if state[k].shape == expected[k].shape and state[k].dtype in _DTYPES]
     if broken := [k for k in sound if not torch.isfinite(state[k].to(expected[k].dtype)).all()]:
-        problems.append(_some("not finite", broken))
+        problems.append(_listing("not finite", broken))
     if problems:
         raise CheckpointError(f"checkpoint {path} does not fit MVT; " + "; ".join(problems) + ".")
     model.load_state_dict({k: state.get(k, expected[k]).to(expected[k].dtype) for k in expected})
@@ -115,8 +131,13 @@ def load_checkpoint(path: str | os.PathLike[str], joint: bool = True) -> MVT:
 
 
 def save_checkpoint(model: MVT, path: str | os.PathLike[str], metadata: dict[str, str] | None = None) -> None:
-    """Write the state dict as safetensors under the published key names, whole or not at all."""
-    path = Path(path)
+    """Write a network's state dict as safetensors under the published key names, whole or not at all.
+
+    Args:
+        model: The network, on any device.
+        path: The file; its folder is created.
+        metadata: Entries for the file's header.
+    """
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    with draft(path) as temporary:
-        save_file(state, temporary, metadata={"format": "pt", "network": "mvt", **(metadata or {})})
+    content = save(state, metadata={"format": "pt", "network": "mvt", **(metadata or {})})
+    write_whole(Path(path), content)  # safetensors' own save_file gives the file the mode 0600

@@ -88,6 +88,20 @@ def test_every_wrong_key_is_listed(model: MVT, tmp_path: Path) -> None:
     assert "not finite: backbone.conv_1.block.conv.weight" in message
 
 
+def test_keys_of_data_parallel_get_one_sentence(model: MVT, tmp_path: Path) -> None:
+    torch.save({f"module.{key}": value for key, value in model.state_dict().items()}, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError) as error:
+        load_checkpoint(tmp_path / "a.pth")
+    assert "module.state_dict()" in str(error.value)
+    assert "missing" not in str(error.value)
+
+
+def test_a_checkpoint_has_the_mode_of_any_new_file(model: MVT, tmp_path: Path) -> None:
+    save_checkpoint(model, tmp_path / "a.safetensors")
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "a.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 def test_counters_may_be_absent(model: MVT, tmp_path: Path) -> None:
     state = {k: v for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
     torch.save({"net": state}, tmp_path / "lean.pth")
