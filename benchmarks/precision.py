@@ -34,8 +34,7 @@ from mvt_deploy.evaluation.gate.clips import Clip, from_dataset
 from mvt_deploy.evaluation.gate.compare import follow, judge, tracked
 from mvt_deploy.files import write_whole
 from mvt_deploy.geometry import BGRImage
-from mvt_deploy.training.clips import Clip as Track
-from mvt_deploy.training.clips import Moment
+from mvt_deploy.training.tracks import AnnotatedFrame, AnnotatedTrack
 
 ROWS = (
     "ort:cpu:fp32",
@@ -98,23 +97,23 @@ def accuracy(model: Path, rows: list[Candidate], clips: list[Clip]) -> Iterator[
             yield row.name, asdict(verdict)
 
 
-def from_track(track: Track) -> Clip:
+def from_track(track: AnnotatedTrack) -> Clip:
     """A track cut around its own target as a clip: the target 64 pixels wide in every frame, wandering about."""
-    random = np.random.default_rng(len(track.moments))
-    walk = np.cumsum(random.normal(0, 0.15 * SIDE, (len(track.moments), 2)), axis=0)
+    random = np.random.default_rng(len(track.frames))
+    walk = np.cumsum(random.normal(0, 0.15 * SIDE, (len(track.frames), 2)), axis=0)
     centres = np.array([WIDTH / 2, HEIGHT / 2]) + np.clip(walk, -100, 100)
-    truth = np.zeros((len(track.moments), 4))
-    for i, moment in enumerate(track.moments):
-        size = np.array(moment.box[2:]) * SIDE / math.sqrt(moment.box[2] * moment.box[3])
+    truth = np.zeros((len(track.frames), 4))
+    for i, frame in enumerate(track.frames):
+        size = np.array(frame.box[2:]) * SIDE / math.sqrt(frame.box[2] * frame.box[3])
         truth[i] = (*(centres[i] - size / 2), *size)
-    return Clip(track.name, len(truth), lambda: map(_placed, track.moments, truth), truth)
+    return Clip(track.name, len(truth), lambda: map(_placed, track.frames, truth), truth)
 
 
-def _placed(moment: Moment, seen: np.ndarray) -> BGRImage:
-    scale = float(seen[2] / moment.box[2])
-    shift = seen[:2] - scale * np.array(moment.box[:2])
+def _placed(frame: AnnotatedFrame, seen: np.ndarray) -> BGRImage:
+    scale = float(seen[2] / frame.box[2])
+    shift = seen[:2] - scale * np.array(frame.box[:2])
     matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
-    picture = np.asarray(cv2.imread(str(moment.file), cv2.IMREAD_COLOR))
+    picture = np.asarray(cv2.imread(str(frame.file), cv2.IMREAD_COLOR))
     return np.asarray(cv2.warpAffine(picture, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR), np.uint8)
 
 

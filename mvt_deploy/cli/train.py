@@ -12,32 +12,56 @@ def train(
     data: Annotated[
         Path, typer.Option("--data", help="Folder with GOT-10k sequences, tracks (tracks.json) and photographs.")
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The run's folder.")] = Path("runs/mvt"),
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Folder of the run: configuration, log, weights, state to resume.")
+    ] = Path("runs/mvt"),
     minutes: Annotated[
         float | None,
-        typer.Option("--minutes", help="A budget of computing time: a smaller recipe with a curriculum that fits it."),
+        typer.Option(
+            "--minutes",
+            help="Budget of computing time in minutes; uses a smaller recipe whose resolution rises half-way. "
+            "From random weights, give at least 75 on two CPU cores.",
+        ),
     ] = None,
     start: Annotated[
-        Path | None, typer.Option("--start", help="Checkpoint to start from; default: random weights.")
+        Path | None, typer.Option("--start", help="Checkpoint to start from. Default: random weights.")
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", help="A run's config.json; default: the published recipe.")
+        Path | None, typer.Option("--config", help="A run's config.json. Default: the published recipe.")
     ] = None,
     hold_out: Annotated[
         list[str],
-        typer.Option("--hold-out", help="Clips by name or pattern to validate on (repeatable).", show_default=False),
+        typer.Option(
+            "--hold-out",
+            help="Name or pattern of tracks to validate on and not to train on (repeatable).",
+            show_default=False,
+        ),
     ] = [],  # noqa: B006 (typer copies it)
     batch: Annotated[int | None, typer.Option("--batch", help="Pairs per optimiser step.")] = None,
-    accumulate: Annotated[int | None, typer.Option("--accumulate", help="Passes a batch is split into.")] = None,
-    workers: Annotated[int | None, typer.Option("--workers", help="Processes that make pairs.")] = None,
+    accumulate: Annotated[
+        int | None, typer.Option("--accumulate", help="Number of passes that a batch is split into, to save memory.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option("--workers", help="Number of processes that make pairs.")] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Of weights and pairs.")] = None,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda, or auto: a GPU where there is one.")] = "auto",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output, exactly.")] = False,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of the initial weights and of the pairs.")] = None,
+    compile: Annotated[bool, typer.Option("--compile", help="Compile the network with torch.compile.")] = False,
+    device: Annotated[
+        str, typer.Option("--device", help="cpu, cuda, cuda:1 …, or auto: a GPU where there is one.")
+    ] = "auto",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in --output exactly where its last saved state is.")
+    ] = False,
 ) -> None:
-    """Train the network; prints the path of the averaged weights."""
+    """Train the network and print the path of the averaged weights."""
     from .training import configure, follow
 
-    options = {"batch": batch, "accumulate": accumulate, "workers": workers, "lr": lr, "seed": seed}
+    options = {
+        "batch": batch,
+        "accumulate": accumulate,
+        "workers": workers,
+        "lr": lr,
+        "seed": seed,
+        "compile": compile or None,
+    }
     chosen = None if resume else configure(config, minutes, tuple(hold_out), options)
     print(follow(data, output, chosen, start, device, resume))

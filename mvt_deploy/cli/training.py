@@ -1,4 +1,4 @@
-"""What ``mvt-deploy train`` needs around the library call: options into a configuration, and a progress bar."""
+"""What ``mvt-deploy train`` does around the library call: options become a configuration, progress a bar."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from ..errors import TrainingError
-from ..training import Report, TrainConfig, from_json, small_budget, train
+from ..training import StepReport, TrainConfig, budget_warning, from_json, small_budget, train
+from .options import say
 
 
 def configure(
@@ -18,8 +19,14 @@ def configure(
 ) -> TrainConfig:
     """The configuration that the options describe: a file's, the preset for a budget, or the published recipe.
 
+    Args:
+        path: A configuration file.
+        minutes: Budget of computing time, in minutes.
+        hold_out: Patterns of tracks to validate on.
+        options: Other attributes of the configuration by name; those that are None are left as they are.
+
     Raises:
-        TrainingError: the file cannot be read, or a value cannot be.
+        TrainingError: The file cannot be read, or a value is impossible.
     """
     changes = {name: value for name, value in options.items() if value is not None}
     if path is not None:
@@ -34,18 +41,24 @@ def configure(
 
 
 def follow(data: Path, output: Path, config: TrainConfig | None, start: Path | None, device: str, resume: bool) -> Path:
-    """Train with a progress bar on stderr; the path of the weights."""
+    """Train with a progress bar on stderr.
+
+    Returns:
+        The path of the weights.
+    """
+    if config is not None and (warning := budget_warning(config, from_weights=start is not None)):
+        say(f"warning: {warning}")
     columns = (BarColumn(), TextColumn("{task.percentage:5.1f} %  {task.description}"))
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("reading data", total=1.0)
 
-        def show(report: Report) -> None:
+        def show(report: StepReport) -> None:
             bar.update(task, completed=report.done, description=_describe(report))
 
         return train(data, output, config, start, device, resume, show)
 
 
-def _describe(report: Report) -> str:
+def _describe(report: StepReport) -> str:
     left = "" if report.seconds_left is None else f"  {_duration(report.seconds_left)} left"
     means = report.means
     return (

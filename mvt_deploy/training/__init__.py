@@ -1,8 +1,18 @@
 """Training MVT: the published recipe, and a preset for small budgets (needs the ``export`` extra)."""
 
-from .config import TrainConfig, from_json, small_budget
+from .config import TrainConfig, budget_warning, from_json, small_budget
 from .discover import TrainingData, discover
-from .loop import Report, train
+from .loop import StepReport, train
 from .losses import tracking_loss
 
-__all__ = ["Report", "TrainConfig", "TrainingData", "discover", "from_json", "small_budget", "tracking_loss", "train"]
+__all__ = [
+    "StepReport",
+    "TrainConfig",
+    "TrainingData",
+    "budget_warning",
+    "discover",
+    "from_json",
+    "small_budget",
+    "tracking_loss",
+    "train",
+]

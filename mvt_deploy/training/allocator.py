@@ -1,4 +1,7 @@
-"""Keeps glibc from returning large blocks to the system after every step: a fifth more pairs per second on a CPU."""
+"""Keeps glibc from returning large blocks of memory to the system after every step.
+
+On a CPU a run makes a fifth more pairs per second with it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,11 @@ _BYTES = 1 << 30
 
 
 def keep_large_blocks() -> bool:
-    """Set what ``MALLOC_MMAP_THRESHOLD_`` and ``MALLOC_TRIM_THRESHOLD_`` set; False where there is no glibc."""
+    """Set glibc's trim and mmap thresholds, as ``MALLOC_TRIM_THRESHOLD_`` and ``MALLOC_MMAP_THRESHOLD_`` do.
+
+    Returns:
+        Whether they were set; False where the C library is not glibc.
+    """
     if not sys.platform.startswith("linux"):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

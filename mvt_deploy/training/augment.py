@@ -1,4 +1,4 @@
-"""Changes of appearance that do not move anything: lighting, colour, noise, blur, compression."""
+"""Random changes of appearance that leave the geometry as it is: lighting, colour, noise, blur, compression."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .views import Pair, log_normal
 
 
 def _tone(rng: np.random.Generator, strength: float) -> Image:
-    """A table ``[256, 1, 3]`` for gain per channel, offset and gamma."""
+    """A lookup table ``[256, 1, 3]`` that applies a random gain per channel, offset and gamma."""
     level = np.arange(256, dtype=np.float64)[:, None]
     gain = np.exp(0.05 * strength * rng.standard_normal(3)) * log_normal(rng, 0.2 * strength)
     value = np.clip(level * gain + rng.uniform(-20, 20) * strength, 0, 255)
@@ -43,7 +43,17 @@ def _compress(rng: np.random.Generator, image: Image) -> Image:
 
 
 def appearance(rng: np.random.Generator, image: Image, strength: float = 1.0, blur: float = 1 / 3) -> Image:
-    """A BGR crop under other light, through another lens and another codec; same shape and type."""
+    """Change the lighting of a crop and, by chance, add noise, blur and JPEG artefacts.
+
+    Args:
+        rng: Random generator of the pair.
+        image: BGR crop, uint8.
+        strength: Factor on the change of lighting.
+        blur: Probability of blur.
+
+    Returns:
+        A crop of the same shape and type.
+    """
     image = np.asarray(cv2.LUT(image, _tone(rng, strength)), np.uint8)
     if rng.random() < 0.25:
         image = _noise(rng, image)
@@ -59,7 +69,7 @@ def _grey(image: Image) -> Image:
 
 
 def change_appearance(rng: np.random.Generator, pair: Pair) -> Pair:
-    """The pair with independent appearance on both sides; a few pairs lose their colour together."""
+    """Change the appearance of both crops of a pair independently; 6 % of the pairs become grey, both crops alike."""
     template, search = pair.template, pair.search
     if rng.random() < 0.06:
         template, search = _grey(template), _grey(search)

@@ -1,4 +1,4 @@
-"""What a folder of training data holds: tracks, GOT-10k sequences and photographs, in any arrangement of folders."""
+"""Finds the tracks, GOT-10k sequences and photographs in a folder of training data."""
 
 from __future__ import annotations
 
@@ -8,59 +8,65 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from ..errors import TrainingError
-from .clips import Clip
 from .got10k import is_sequence, read_sequence
 from .photographs import BOXES, Photograph, read_boxes
-from .tracks import INDEX, read_tracks
+from .tracks import INDEX, AnnotatedTrack, read_tracks
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """Clips and photographs to train on, and clips held back for validation."""
+    """What a run is trained and validated on.
 
-    clips: tuple[Clip, ...] = ()
+    Attributes:
+        tracks: Tracks to train on.
+        photographs: Photographs to train on.
+        held_back: Tracks to validate on, which are not among ``tracks``.
+    """
+
+    tracks: tuple[AnnotatedTrack, ...] = ()
     photographs: tuple[Photograph, ...] = ()
-    held_back: tuple[Clip, ...] = ()
+    held_back: tuple[AnnotatedTrack, ...] = ()
 
 
 @dataclass(slots=True)
 class _Found:
-    clips: list[Clip] = field(default_factory=list)
+    tracks: list[AnnotatedTrack] = field(default_factory=list)
     pictures: list[Path] = field(default_factory=list)
     boxes: dict[Path, tuple[tuple[float, float, float, float], ...]] = field(default_factory=dict)
 
 
 def discover(folder: Path, hold_out: Sequence[str] = ()) -> TrainingData:
-    """Everything under a folder. JPEG files are photographs, a PNG file of the same name is its label mask.
+    """Find everything to train on in a folder.
 
     Args:
-        folder: holds, at any depth, folders with ``tracks.json``, GOT-10k sequences and photographs (``boxes.json``).
-        hold_out: patterns of clip names for validation.
+        folder: Holds, at any depth, folders with ``tracks.json``, sequences in GOT-10k's layout, and photographs: JPEG
+            files, each with a label mask in a PNG file of the same name, or with boxes in ``boxes.json``, or neither.
+        hold_out: Patterns (fnmatch) of the names of tracks to validate on.
 
     Raises:
-        TrainingError: nothing to train on, or something damaged.
+        TrainingError: There is nothing to train on, or something is damaged.
     """
     if not folder.is_dir():
         raise TrainingError(f"the folder of training data {folder} does not exist: give --data an existing folder.")
     found = _Found()
     _visit(folder, found)
-    held = [clip for clip in found.clips if any(fnmatch(clip.name, pattern) for pattern in hold_out)]
-    clips = [clip for clip in found.clips if clip not in held]
+    held = [track for track in found.tracks if any(fnmatch(track.name, pattern) for pattern in hold_out)]
+    tracks = [track for track in found.tracks if track not in held]
     photographs = [_photograph(picture, found) for picture in found.pictures]
-    if not clips and not photographs:
+    if not tracks and not photographs:
         raise TrainingError(
             f"{folder} holds nothing to train on: it needs GOT-10k sequences, tracks (tracks.json) or JPEG photographs."
         )
-    return TrainingData(tuple(clips), tuple(photographs), tuple(held))
+    return TrainingData(tuple(tracks), tuple(photographs), tuple(held))
 
 
 def _visit(folder: Path, found: _Found) -> None:
     if (folder / INDEX).is_file():
-        found.clips.extend(read_tracks(folder))
+        found.tracks.extend(read_tracks(folder))
     elif is_sequence(folder):
-        clip = read_sequence(folder)
-        if clip.moments:
-            found.clips.append(clip)
+        track = read_sequence(folder)
+        if track.frames:
+            found.tracks.append(track)
     else:
         if (folder / BOXES).is_file():
             found.boxes.update(read_boxes(folder / BOXES))

@@ -1,4 +1,4 @@
-"""An exponential moving average of the weights: what a run ships."""
+"""An exponential moving average of the weights, which is what a run delivers."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ from ..network import MVT
 
 
 class Ema:
-    """Averages parameters and batch-norm statistics; counters are copied.
+    """Averages parameters and batch-norm statistics; integer counters are copied.
 
-    The decay after ``n`` updates is ``min(decay, (1 + n) / (10 + n))``, so the start is forgotten soon.
+    The decay after ``n`` updates is ``min(decay, (1 + n) / (10 + n))``, so that the initial weights are soon forgotten.
+
+    Args:
+        model: The network whose weights the average starts from.
+        decay: Decay per update.
     """
 
     def __init__(self, model: MVT, decay: float) -> None:
@@ -21,7 +25,12 @@ class Ema:
 
     @torch.no_grad()
     def update(self, model: MVT, updates: int) -> None:
-        """Move towards ``model``; ``updates`` is how often this was done before."""
+        """Move the average towards a network's weights.
+
+        Args:
+            model: The network.
+            updates: Number of earlier updates.
+        """
         decay = min(self._decay, (1 + updates) / (10 + updates))
         for mean, value in zip(self.model.state_dict().values(), model.state_dict().values(), strict=True):
             if mean.dtype.is_floating_point:

@@ -1,11 +1,11 @@
-"""Reads GOT-10k's layout: a folder a sequence, frames in order, ``groundtruth.txt`` with ``x,y,w,h`` lines."""
+"""Reads sequences in GOT-10k's layout: one folder per sequence, frames in order, ``groundtruth.txt``."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from ..errors import TrainingError
-from .clips import Clip, Moment
+from .tracks import AnnotatedFrame, AnnotatedTrack
 
 TRUTH = "groundtruth.txt"
 _IMAGES = {".jpg", ".jpeg", ".png", ".bmp"}
@@ -16,11 +16,14 @@ def is_sequence(folder: Path) -> bool:
     return (folder / TRUTH).is_file()
 
 
-def read_sequence(folder: Path) -> Clip:
-    """One sequence; frames of ``absence.label`` and boxes without size are left out. Frames may lie in ``img``.
+def read_sequence(folder: Path) -> AnnotatedTrack:
+    """Read one sequence.
+
+    The frames lie in the folder itself or in its subfolder ``img``; ``groundtruth.txt`` has one line ``x,y,w,h`` per
+    frame. Frames that ``absence.label`` marks with 1, and boxes without an area, are left out.
 
     Raises:
-        TrainingError: the truth cannot be read, or frames and lines differ in number.
+        TrainingError: The ground truth cannot be read, or the number of its lines is not the number of frames.
     """
     images = folder / "img" if (folder / "img").is_dir() else folder
     files = sorted(file for file in images.iterdir() if file.suffix.lower() in _IMAGES)
@@ -28,12 +31,12 @@ def read_sequence(folder: Path) -> Clip:
     if not files or len(files) != len(boxes):
         raise TrainingError(f"{folder} has {len(files)} frames and {len(boxes)} boxes: unpack the sequence again.")
     absent = _absent(folder / "absence.label", len(files))
-    moments = tuple(
-        Moment(file, i, box)
+    frames = tuple(
+        AnnotatedFrame(file, i, box)
         for i, (file, box, gone) in enumerate(zip(files, boxes, absent, strict=True))
         if not gone and box[2] >= 1 and box[3] >= 1
     )
-    return Clip(folder.name, moments)
+    return AnnotatedTrack(folder.name, frames)
 
 
 def _boxes(path: Path) -> list[tuple[float, float, float, float]]:

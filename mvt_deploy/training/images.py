@@ -1,4 +1,4 @@
-"""Images kept decoded in memory, up to a limit: each worker process has a cache of its own."""
+"""Decoded images, kept in memory up to a limit; every worker process has its own cache."""
 
 from __future__ import annotations
 
@@ -18,14 +18,24 @@ Image = npt.NDArray[np.uint8]
 
 
 class Cache:
-    """Arrays by key; the least recently used leave when the limit of bytes is passed."""
+    """Keeps items by key and drops the least recently used ones when they exceed a limit.
+
+    Args:
+        limit: Limit in bytes.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit, self._held = limit, 0
         self._items: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], Any], size: Callable[[Any], int]) -> Any:
-        """What is kept under ``key``, made (and weighed by ``size``, in bytes) if it is not there."""
+        """The item of a key, which is made if it is not in the cache.
+
+        Args:
+            key: Key of the item.
+            make: Makes the item.
+            size: Gives the size of an item in bytes.
+        """
         if key in self._items:
             self._items.move_to_end(key)
             return self._items[key][0]
@@ -37,22 +47,26 @@ class Cache:
         return item
 
     def image(self, path: Path) -> Image:
-        """The BGR image of a file.
+        """The BGR image of a file, decoded once.
 
         Raises:
-            TrainingError: it cannot be decoded.
+            TrainingError: The file cannot be decoded.
         """
         image: Image = self.get(path, lambda: read(path, cv2.IMREAD_COLOR), lambda image: image.nbytes)
         return image
 
 
 def read(path: Path, flags: int) -> Image:
-    """Decode a file with OpenCV's ``flags``.
+    """Decode a file.
+
+    Args:
+        path: The file.
+        flags: OpenCV's flags, ``cv2.IMREAD_COLOR`` or ``cv2.IMREAD_GRAYSCALE``.
 
     Raises:
-        TrainingError: it cannot be decoded.
+        TrainingError: The file cannot be decoded.
     """
     image = cv2.imread(str(path), flags)
     if image is None:
-        raise TrainingError(f"the image {path} cannot be decoded: replace it or take it out of the training data.")
+        raise TrainingError(f"the image {path} cannot be decoded: replace it or remove it from the training data.")
     return np.asarray(image, np.uint8)

@@ -1,4 +1,4 @@
-"""Initialisation from scratch: what random weights must look like for training to get off the ground."""
+"""Initial weights for training from scratch."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from torch import nn
 from ..network import MVT
 
 SCORE_DEVIATION, SCORE_BIAS = 0.02, -2.2
-"""Of the last score convolution: scores begin near 0.1, so the many empty cells do not drown the one target cell."""
+"""Standard deviation and bias of the last score convolution. Scores begin near 0.1, so that the loss of the many empty
+cells does not hide that of the one target cell."""
 
 
 def initialise(model: MVT, seed: int) -> MVT:
-    """Fill the network with random weights, in place.
+    """Fill a network with random weights, in place.
 
-    Convolutions are normal with He's deviation for their own fan-in ``k * k * inputs / groups``, also depthwise ones;
-    linear layers are truncated normal with deviation 0.02.
+    Convolutions, depthwise ones too, are normal with He's standard deviation for their own fan-in ``k * k * inputs /
+    groups``. Linear layers are truncated normal with standard deviation 0.02.
 
     Args:
-        model: the network.
-        seed: of the weights.
+        model: The network.
+        seed: Seed of the random weights.
 
     Returns:
         The same network.

@@ -1,9 +1,7 @@
-"""The run itself: batches in, optimiser steps, averaged weights out; stopped anywhere, it goes on exactly there."""
+"""The training loop: optimiser steps on batches of pairs; a run that is stopped anywhere continues exactly there."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,10 +20,12 @@ from ..network.inference import prepare
 from .allocator import keep_large_blocks
 from .config import TrainConfig, from_json
 from .discover import TrainingData, discover
+from .distillation import Distillation, TeacherBackbone
 from .ema import Ema
 from .init import initialise
-from .losses import Losses, tracking_loss
-from .sampler import batches
+from .kernels import has_bf16, replace_slow_kernels
+from .losses import tracking_loss
+from .sampler import Batch, batches
 from .schedule import Clock, learning_rate, progress, stage_at
 from .state import BEST, LATEST, RunFolder
 from .validate import validate
@@ -34,10 +35,18 @@ _PATIENCE = 20  # steps in a row without a finite gradient before a run gives up
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """Where a run stands after a step: means of the loss and its terms since the last report.
+class StepReport:
+    """Where a run stands after an optimiser step.
 
-    ``done`` is 0..1; ``rate`` pairs per second of computing time; ``seconds_left`` is None before it can be told.
+    Attributes:
+        step: Optimiser steps so far.
+        pairs: Pairs so far.
+        done: Share of the run that is done, 0..1.
+        lr: Learning rate of the step.
+        search_size: Side of the search crop in the step, in pixels.
+        rate: Pairs per second of computing time since the last entry of the log.
+        seconds_left: Expected computing time until the end; None before it can be told.
+        means: Means of the losses and of the other figures since the last entry of the log, by name.
     """
 
     step: int
@@ -50,7 +59,7 @@ class Report:
     means: dict[str, float]
 
 
-Listener = Callable[[Report], None]
+Listener = Callable[[StepReport], None]
 
 
 def train(
@@ -62,26 +71,26 @@ def train(
     resume: bool = False,
     listener: Listener | None = None,
 ) -> Path:
-    """Train, or go on with a run.
+    """Train, or continue a run.
 
-    A run with a number of epochs that was stopped and resumed ends with the same weights as one that was not (on one
-    machine and device). With a budget of minutes the same holds for data, weights and optimiser, while the learning
-    rate follows the clock.
+    A run with a number of epochs that was stopped and resumed ends with the same weights as one that was not stopped,
+    on one machine and device. With a budget of minutes the same holds for data, weights and optimiser, while the
+    learning rate follows the clock.
 
     Args:
-        data: folder of training data (see :func:`mvt_deploy.training.discover.discover`).
-        output: the run's folder.
-        config: the published recipe if None; a resumed run has its own.
-        start: checkpoint to start from; random weights if None.
+        data: Folder of training data (see :func:`mvt_deploy.training.discover.discover`).
+        output: The run's folder.
+        config: The configuration; the published recipe if None. A resumed run has its own.
+        start: Checkpoint to start from; random weights if None.
         device: ``cpu``, ``cuda``, ``cuda:1`` …, or ``auto``: a CUDA GPU where there is one.
-        resume: go on with the run in ``output``.
-        listener: told after every step.
+        resume: Continue the run in ``output``.
+        listener: Called after every optimiser step.
 
     Returns:
-        The path of the averaged weights; of the best ones where clips were held back.
+        The path of the averaged weights; of the best ones where tracks are held back.
 
     Raises:
-        TrainingError: the data, the folder, the device or the configuration cannot be used, or training diverged.
+        TrainingError: The data, the folder, the device or the configuration cannot be used, or training diverged.
         CheckpointError: ``start`` cannot be read.
     """
     run = RunFolder(output)
@@ -112,7 +121,7 @@ def _device(name: str) -> torch.device:
 
 
 class Trainer:
-    """A run in memory: network, optimiser, average, and how far they are."""
+    """A run in memory: network, optimiser and averaged weights, and how far they are."""
 
     def __init__(
         self, config: TrainConfig, data: TrainingData, run: RunFolder, device: torch.device, start: Path | None
@@ -125,39 +134,57 @@ class Trainer:
         layout = torch.channels_last if config.channels_last else torch.contiguous_format
         self.model = model.to(device, memory_format=layout).train()  # type: ignore[call-overload]
         self.ema = Ema(self.model, config.ema)
+        for module in self.model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = config.dropout
+        self.bf16 = has_bf16(device) if config.bf16 is None else config.bf16
+        if self.bf16 and device.type == "cpu":
+            replace_slow_kernels(self.model)
         factor = config.backbone_factor if start else 1.0
-        self.optimiser = torch.optim.AdamW(parameter_groups(self.model, config, factor), lr=config.lr)
+        groups = parameter_groups(self.model, config, factor)
+        self.distillation: Distillation | None = None
+        if config.teacher.backbone:
+            channels = TeacherBackbone(config.teacher.backbone)(np.zeros((64, 64, 3), np.uint8)).shape[0]
+            self.distillation = Distillation(self.model, channels).to(device)
+            adaptors = list(self.distillation.parameters())
+            groups.append({"params": adaptors, "lr": config.lr, "base_lr": config.lr, "weight_decay": 0.0})
+        self.optimiser = torch.optim.AdamW(groups, lr=config.lr)
         self.forward: nn.Module = torch.compile(self.model) if config.compile else self.model  # type: ignore[assignment]
         self.step, self.clock, self.best = 0, Clock(), -math.inf
-        self._saved_at, self._skipped = 0.0, 0
+        self._saved_at, self._validated_at, self._skipped = 0.0, 0.0, 0
 
     def resume(self) -> None:
-        """Take up the folder's last state."""
+        """Continue from the folder's last state."""
         state = self.run.load_state()
         if state is None:
             return
         self.model.load_state_dict(state["model"])
         self.ema.model.load_state_dict(state["ema"])
         self.optimiser.load_state_dict(state["optimiser"])
+        if self.distillation is not None:
+            self.distillation.load_state_dict(state["distillation"])
         self.step, self.best = state["step"], state["best"]
         self.clock = Clock(state["elapsed"])
-        self._saved_at = self.clock.elapsed
+        self._saved_at = self._validated_at = self.clock.elapsed
         torch.set_rng_state(state["rng"])
         if self.device.type == "cuda" and state["rng_cuda"] is not None:
             torch.cuda.set_rng_state(state["rng_cuda"], self.device)
         self.run.rewind_log(self.step)
 
     def save(self) -> None:
-        """Validate, then write weights and state."""
+        """Write the averaged weights, validate them if that is due, and write the state."""
         self.run.save_weights(self.ema.model)
-        if self.data.held_back:
+        due = self.clock.elapsed - self._validated_at >= 60 * self.config.validate_minutes
+        if self.data.held_back and (due or self.done >= 1):
             self._validate()
+            self._validated_at = self.clock.elapsed
         cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
         self.run.save_state(
             {
                 "model": self.model.state_dict(),
                 "ema": self.ema.model.state_dict(),
                 "optimiser": self.optimiser.state_dict(),
+                "distillation": self.distillation.state_dict() if self.distillation is not None else {},
                 "step": self.step,
                 "elapsed": self.clock.elapsed,
                 "best": self.best,
@@ -169,7 +196,9 @@ class Trainer:
 
     def _validate(self) -> None:
         held = validate(self.ema.model, self.data.held_back)
-        self.run.log({"step": self.step, "held_back": dataclasses.asdict(held)})
+        figures = {"windows": held.windows, "chained": held.chained}
+        auroc = None if math.isnan(held.auroc) else round(held.auroc, 4)
+        self.run.log({"step": self.step, "held_back": figures, "auroc": auroc})
         figure = (held.mean_windows + held.mean_chained) / 2
         if figure > self.best:
             self.best = figure
@@ -181,7 +210,11 @@ class Trainer:
         return progress(self.config, self.step, self.clock.elapsed)
 
     def run_to_end(self, listener: Listener) -> None:
-        """Step until the schedule ends; save every few minutes and at the end."""
+        """Step until the schedule ends; save every few minutes and at the end.
+
+        Args:
+            listener: Called after every optimiser step.
+        """
         pairs = self.step * self.config.batch
         stream = batches(self.data, self.config, pairs, pin=self.device.type == "cuda")
         sums: dict[str, float] = {}
@@ -198,7 +231,7 @@ class Trainer:
             advanced, spent = self.done - first_done, self.clock.elapsed - first_elapsed
             left = spent / advanced * (1 - self.done) if advanced > 0 else None
             means = {name: value / since for name, value in sums.items()}
-            report = Report(self.step, self.step * self.config.batch, self.done, lr, size, rate, left, means)
+            report = StepReport(self.step, self.step * self.config.batch, self.done, lr, size, rate, left, means)
             listener(report)
             if self.step % _LOG_STEPS == 0 or self.done >= 1:
                 self.run.log(_entry(report, self.clock.elapsed))
@@ -207,8 +240,12 @@ class Trainer:
                 self.save()
         self.save()
 
-    def _one_step(self, stream: Iterator[tuple[Tensor, Tensor, Tensor]]) -> tuple[float, int, dict[str, float]]:
-        """One optimiser step over ``accumulate`` passes: learning rate, search size, and the step's figures."""
+    def _one_step(self, stream: Iterator[Batch]) -> tuple[float, int, dict[str, float]]:
+        """One optimiser step over ``accumulate`` passes.
+
+        Returns:
+            The learning rate, the side of the search crop, and the step's figures by name.
+        """
         done = self.done
         size = stage_at(self.config.stages, done).search_size
         factor = learning_rate(self.config, self.step, done)
@@ -217,9 +254,9 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         figures: dict[str, float] = {}
         for _ in range(self.config.accumulate):
-            losses = self._pass(*next(stream), size)
-            (losses.total / self.config.accumulate).backward()
-            for name, value in losses._asdict().items():
+            total, parts = self._pass(next(stream), size)
+            (total / self.config.accumulate).backward()
+            for name, value in parts.items():
                 figures[name] = figures.get(name, 0.0) + value.item() / self.config.accumulate
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         self._skipped = 0 if torch.isfinite(norm) else self._skipped + 1
@@ -233,18 +270,25 @@ class Trainer:
         self.step += 1
         return self.config.lr * factor, size, figures
 
-    def _pass(self, template: Tensor, search: Tensor, box: Tensor, size: int) -> Losses:
+    def _pass(self, batch: Batch, size: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """One forward pass: the loss to minimise, and the figures to report by name."""
         windows = self.config.windows
         images = [
-            self._image(template, windows.template_size * size // windows.search_size),
-            self._image(search, size),
+            self._image(batch.template, windows.template_size * size // windows.search_size),
+            self._image(batch.search, size),
         ]
-        with torch.autocast(self.device.type, torch.bfloat16) if self.config.bf16 else contextlib.nullcontext():
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             maps = self.forward(*images)
-        return tracking_loss(maps, box.to(self.device, non_blocking=True), self.config.loss)
+        losses = tracking_loss(maps, batch.box.to(self.device, non_blocking=True), self.config.loss)
+        total, parts = losses.total, losses._asdict()
+        if self.distillation is not None:
+            features = [maps.to(self.device, non_blocking=True) for maps in batch.features]
+            parts["distillation"] = self.distillation.loss(features)
+            total = total + self.config.teacher.weight * parts["distillation"]
+        return total, parts
 
     def _image(self, crops: Tensor, size: int) -> Tensor:
-        """uint8 BGR crops as the network's float RGB, ``[b, 3, size, size]``, shrunk for a low-resolution stage."""
+        """The network's input ``[b, 3, size, size]``, float RGB, from uint8 BGR crops ``[b, side, side, 3]``."""
         image = prepare(crops.to(self.device, non_blocking=True))
         if image.shape[-1] != size:
             image = F.interpolate(image, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
@@ -252,7 +296,13 @@ class Trainer:
 
 
 def parameter_groups(model: MVT, config: TrainConfig, backbone_factor: float) -> list[dict[str, Any]]:
-    """AdamW's groups: backbone and rest, each with weight decay on matrices and kernels and without on the rest."""
+    """AdamW's parameter groups: backbone and rest, each with weight decay on matrices and kernels only.
+
+    Args:
+        model: The network.
+        config: The run's configuration.
+        backbone_factor: Factor on the learning rate of the backbone.
+    """
     groups = []
     for backbone in (True, False):
         lr = config.lr * (backbone_factor if backbone else 1.0)
@@ -264,8 +314,13 @@ def parameter_groups(model: MVT, config: TrainConfig, backbone_factor: float) ->
     return groups
 
 
-def _entry(report: Report, elapsed: float) -> dict[str, Any]:
-    """A line of the log."""
+def _entry(report: StepReport, elapsed: float) -> dict[str, Any]:
+    """An entry of the log.
+
+    Args:
+        report: Where the run stands.
+        elapsed: Computing time so far, in seconds.
+    """
     return {
         "step": report.step,
         "pairs": report.pairs,

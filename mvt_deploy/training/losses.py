@@ -11,13 +11,19 @@ from ..network import Maps
 from .config import LossWeights
 
 MIN_OVERLAP = 0.7
-"""A centre displaced by the Gaussian's radius still overlaps the target this much (CornerNet, published value)."""
+"""Least IoU with the target of a box whose centre is displaced by the Gaussian's radius (CornerNet's value)."""
 
 
 class Losses(NamedTuple):
-    """Scalars: the weighted sum with gradient, its three terms, and two figures to watch.
+    """The losses of a batch; all are scalars.
 
-    ``iou`` is the mean IoU of the box at the target cell; ``hit`` the share of peaks within one cell of it.
+    Attributes:
+        total: Weighted sum of the three terms, with gradient.
+        cls: Focal loss on the score map.
+        l1: L1 loss on the box.
+        giou: Generalised IoU loss on the box.
+        iou: Mean IoU of the box at the target cell, over the pairs that show the target.
+        hit: Share of the pairs that show the target whose peak is at most one cell away from the target cell.
     """
 
     total: Tensor
@@ -29,9 +35,15 @@ class Losses(NamedTuple):
 
 
 def gaussian_radius(width: Tensor, height: Tensor, overlap: float = MIN_OVERLAP) -> Tensor:
-    """Radius in cells of the score target's Gaussian for a box of ``width`` x ``height`` cells.
+    """Radius, in cells, of the score target's Gaussian.
 
-    The smallest of CornerNet's three cases (both corners inside, outside, or one of each), as published.
+    It is the smallest of CornerNet's three cases (both corners inside the box, both outside, one of each), with the
+    formulas of CornerNet's code.
+
+    Args:
+        width: Width of the box in cells.
+        height: Height of the box in cells.
+        overlap: Least IoU of the displaced box with the box.
     """
     total, area = height + width, height * width
     one_each = (total + (total**2 - 4 * area * (1 - overlap) / (1 + overlap)).clamp(min=0).sqrt()) / 2
@@ -41,13 +53,37 @@ def gaussian_radius(width: Tensor, height: Tensor, overlap: float = MIN_OVERLAP)
     return torch.minimum(torch.minimum(one_each, inside), outside)
 
 
+def is_present(box: Tensor) -> Tensor:
+    """Which of the boxes ``[B, 4]`` have an area, ``[B]`` bool: a box of zeros marks a pair without the target."""
+    return box[:, 2] > 0
+
+
 def target_cells(box: Tensor, grid: int) -> Tensor:
-    """Column and row (float, ``[B, 2]``) of the cell that holds the centre of ``box`` ``[B, 4]`` (cx, cy, w, h)."""
+    """The cell that holds the centre of a box.
+
+    Args:
+        box: ``[B, 4]``: centre x, y, width, height as fractions of the search crop.
+        grid: Cells per side.
+
+    Returns:
+        Column and row, float ``[B, 2]``.
+    """
     return (box[:, :2] * grid).floor().clamp(0, grid - 1)
 
 
 def score_target(box: Tensor, grid: int) -> Tensor:
-    """Gaussian score target ``[B, grid, grid]``: 1 at the target cell, 0 beyond the radius; sigma is (2 r + 1) / 6."""
+    """Target of the score map: a Gaussian that is 1 at the target cell and 0 beyond the radius.
+
+    Its standard deviation is ``(2 * radius + 1) / 6`` cells, as in CenterNet. For a box of zeros the target is 0
+    everywhere.
+
+    Args:
+        box: ``[B, 4]``: centre x, y, width, height as fractions of the search crop.
+        grid: Cells per side.
+
+    Returns:
+        ``[B, grid, grid]``.
+    """
     cell = target_cells(box, grid)
     sides = (box[:, 2:] * grid).ceil()
     radius = gaussian_radius(sides[:, 0], sides[:, 1]).floor().clamp(min=0)[:, None, None]  # (B, 1, 1)
@@ -56,14 +92,15 @@ def score_target(box: Tensor, grid: int) -> Tensor:
     dy = axis[None, :, None] - cell[:, 1, None, None]  # (B, grid, 1)
     sigma = (2 * radius + 1) / 6
     heat = torch.exp(-(dx**2 + dy**2) / (2 * sigma**2))
-    return torch.where(torch.maximum(dx.abs(), dy.abs()) <= radius, heat, torch.zeros_like(heat))
+    inside = (torch.maximum(dx.abs(), dy.abs()) <= radius) & is_present(box)[:, None, None]
+    return torch.where(inside, heat, torch.zeros_like(heat))
 
 
 def focal_loss(score: Tensor, target: Tensor) -> Tensor:
     """Weighted focal loss of CenterNet (alpha 2, beta 4), summed and divided by the number of cells with target 1.
 
     Args:
-        score: ``[B, grid, grid]`` in (0, 1), fp32 (in half precision ``1 - score`` can be zero).
+        score: ``[B, grid, grid]`` in (0, 1), float32 (in half precision ``1 - score`` can be zero).
         target: ``[B, grid, grid]`` in 0..1.
     """
     at_target = target == 1
@@ -73,13 +110,21 @@ def focal_loss(score: Tensor, target: Tensor) -> Tensor:
 
 
 def corners(box: Tensor) -> Tensor:
-    """``cx, cy, w, h`` to ``x1, y1, x2, y2``; ``[..., 4]``."""
+    """Boxes ``[..., 4]`` of centre x, y, width, height as ``x1, y1, x2, y2``."""
     half = box[..., 2:] / 2
     return torch.cat([box[..., :2] - half, box[..., :2] + half], dim=-1)
 
 
 def overlaps(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """IoU and generalised IoU (Rezatofighi et al., 2019) of corner boxes ``[..., 4]``; both ``[...]``."""
+    """IoU and generalised IoU (Rezatofighi et al., 2019) of boxes.
+
+    Args:
+        first: Boxes ``[..., 4]`` as ``x1, y1, x2, y2``.
+        second: Boxes of the same shape.
+
+    Returns:
+        IoU and generalised IoU, both ``[...]``.
+    """
     inter = (torch.minimum(first[..., 2:], second[..., 2:]) - torch.maximum(first[..., :2], second[..., :2])).clamp(
         min=0
     )
@@ -92,7 +137,15 @@ def overlaps(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def boxes_at(maps: Maps, cells: Tensor) -> Tensor:
-    """Boxes ``[B, K, 4]`` (cx, cy, w, h; fractions) that the maps hold at ``cells`` ``[B, K, 2]`` (column, row)."""
+    """The boxes that the head's maps hold at some cells.
+
+    Args:
+        maps: The head's output.
+        cells: ``[B, K, 2]``: column and row.
+
+    Returns:
+        ``[B, K, 4]``: centre x, y, width, height as fractions of the search crop.
+    """
     grid = maps.score.shape[-1]
     index = (cells[..., 1] * grid + cells[..., 0]).long()[:, None].expand(-1, 2, -1)  # (B, 2, K)
     size = maps.size.flatten(2).gather(2, index).transpose(1, 2)
@@ -101,7 +154,7 @@ def boxes_at(maps: Maps, cells: Tensor) -> Tensor:
 
 
 def _box_cells(target: Tensor, cell: Tensor, neighbours: bool) -> tuple[Tensor, Tensor]:
-    """Cells ``[B, K, 2]`` the box is trained at, and their weights ``[B, K]``, which sum to 1."""
+    """Cells ``[B, K, 2]`` that the box is trained at, and their weights ``[B, K]``, which sum to 1."""
     grid = target.shape[-1]
     reach = torch.arange(-1.0, 2.0, device=cell.device) if neighbours else torch.zeros(1, device=cell.device)
     steps = torch.cartesian_prod(reach, reach)  # (K, 2)
@@ -110,16 +163,17 @@ def _box_cells(target: Tensor, cell: Tensor, neighbours: bool) -> tuple[Tensor, 
     cells = cells.clamp(0, grid - 1)
     index = (cells[..., 1] * grid + cells[..., 0]).long()
     weight = target.flatten(1).gather(1, index) * inside
-    return cells, weight / weight.sum()
+    return cells, weight / weight.sum().clamp(min=1e-6)  # a batch may show no target at all
 
 
 def tracking_loss(maps: Maps, box: Tensor, weights: LossWeights | None = None) -> Losses:
     """The loss of a batch.
 
     Args:
-        maps: the head's output on any square grid, fp32.
-        box: ``[B, 4]`` true box: centre x, y, width, height as fractions of the search crop, the centre inside it.
-        weights: of the three terms; the paper's if None.
+        maps: The head's output on any square grid, float32.
+        box: ``[B, 4]``: true centre x, y, width, height as fractions of the search crop, the centre inside it; zeros
+            where the crop does not show the target.
+        weights: Weights of the three terms; the paper's if None.
     """
     weights = weights or LossWeights()
     grid = maps.score.shape[-1]
@@ -136,5 +190,8 @@ def tracking_loss(maps: Maps, box: Tensor, weights: LossWeights | None = None) -
     with torch.no_grad():
         peak = score.flatten(1).argmax(1)
         away = torch.stack([peak % grid, peak // grid], 1) - cell
-        hit = (away.abs().amax(1) <= 1).float().mean()
-    return Losses(total, cls, l1, giou_loss, iou[:, iou.shape[1] // 2].mean(), hit)
+        present = is_present(box).float()
+        mean = present / present.sum().clamp(min=1)
+        hit = ((away.abs().amax(1) <= 1) * mean).sum()
+        centre_iou = (iou[:, iou.shape[1] // 2] * mean).sum()
+    return Losses(total, cls, l1, giou_loss, centre_iou, hit)

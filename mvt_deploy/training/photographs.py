@@ -1,4 +1,4 @@
-"""Objects in photographs: from a label mask, from ``boxes.json``, or cut out of the middle by GrabCut."""
+"""Objects in photographs: from a label mask, from ``boxes.json``, or segmented by GrabCut."""
 
 from __future__ import annotations
 
@@ -15,13 +15,19 @@ from .views import Floats, ellipse
 
 BOXES = "boxes.json"
 _GRABCUT_SIDE = 112  # pixels of the longer side: enough for a silhouette, and 20 ms
-_SMALLEST_AREA = 900  # pixels of an object; smaller ones are blurs once enlarged
-_SMALLEST_FILL = 0.35  # of its box
+_SMALLEST_AREA = 900  # pixels of an object; smaller ones are blurred once they are enlarged
+_SMALLEST_FILL = 0.35  # share of its box that an object fills
 
 
 @dataclass(frozen=True, slots=True)
 class Photograph:
-    """A picture and what is annotated: a label mask's file, or boxes (x, y, w, h), or neither."""
+    """A photograph and its annotation.
+
+    Attributes:
+        file: The image.
+        mask: A label mask of the same size (0 is background), or None.
+        boxes: Boxes ``x, y, w, h`` of objects, in pixels.
+    """
 
     file: Path
     mask: Path | None = None
@@ -30,17 +36,24 @@ class Photograph:
 
 @dataclass(frozen=True, slots=True)
 class Cutout:
-    """An object: its silhouette ``mask`` (uint8 ``[H, W]``, 0..255, of the whole picture), ``outline`` ``[n, 2]``."""
+    """An object that can be cut out of a photograph.
+
+    Attributes:
+        mask: Its silhouette with soft edges, uint8 ``[H, W]`` in 0..255, of the size of the photograph.
+        outline: Corners ``[n, 2]`` of its convex hull, in pixels.
+    """
 
     mask: Image
     outline: Floats
 
 
 def read_boxes(path: Path) -> dict[Path, tuple[tuple[float, float, float, float], ...]]:
-    """``boxes.json``: picture (relative to its folder) to boxes.
+    """Read ``boxes.json``, which maps a picture, relative to the file's folder, to a list of boxes ``x, y, w, h``.
+
+    Boxes that are very small or very elongated are left out.
 
     Raises:
-        TrainingError: it cannot be read as that.
+        TrainingError: The file cannot be read.
     """
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
@@ -57,7 +70,7 @@ def read_boxes(path: Path) -> dict[Path, tuple[tuple[float, float, float, float]
 
 
 def cutouts(photograph: Photograph, cache: Cache) -> list[Cutout]:
-    """The objects of a picture that can be cut out; made once, then kept in the cache."""
+    """The objects of a photograph that can be cut out; they are made once and kept in the cache."""
     found: list[Cutout] = cache.get(
         ("cutouts", photograph.file),
         lambda: _cutouts(photograph, cache),
@@ -67,7 +80,7 @@ def cutouts(photograph: Photograph, cache: Cache) -> list[Cutout]:
 
 
 def box_outlines(photograph: Photograph) -> list[Floats]:
-    """Outlines ``[n, 2]`` of the annotated boxes."""
+    """Outlines ``[n, 2]`` of the annotated boxes of a photograph."""
     return [ellipse(np.asarray(box)) for box in photograph.boxes]
 
 
@@ -80,7 +93,7 @@ def _cutouts(photograph: Photograph, cache: Cache) -> list[Cutout]:
 
 
 def _labelled(labels: Image) -> list[Image]:
-    """One silhouette a label, unless most of the picture is background: then all labels together are one object."""
+    """One silhouette per label; where much of the picture is background, all labels together are one object."""
     if (labels == 0).mean() > 0.3:
         return [np.asarray(labels > 0, np.uint8)]
     silhouettes = [np.asarray(labels == label, np.uint8) for label in np.unique(labels) if label]
@@ -92,7 +105,7 @@ def _on_border(silhouette: Image) -> bool:
 
 
 def _grabcut(image: Image) -> Image:
-    """The silhouette of what stands out from the picture's rim; empty where nothing does."""
+    """The silhouette of what stands out from the rim of an image; empty where nothing does."""
     scale = _GRABCUT_SIDE / max(image.shape[:2])
     small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     height, width = small.shape[:2]
@@ -107,7 +120,7 @@ def _grabcut(image: Image) -> Image:
     front = np.asarray(cv2.morphologyEx(front, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)), np.uint8)
     whole = front.sum()
     piece = _largest(front)
-    if not 0.04 < piece.mean() < 0.6 or piece.sum() < 0.7 * whole:  # scraps, or everything
+    if not 0.04 < piece.mean() < 0.6 or piece.sum() < 0.7 * whole:  # fragments, or everything
         return np.zeros(image.shape[:2], np.uint8)
     soft = cv2.resize(piece * np.uint8(255), image.shape[1::-1], interpolation=cv2.INTER_CUBIC)
     return np.asarray(soft > 127, np.uint8)

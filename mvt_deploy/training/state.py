@@ -1,4 +1,4 @@
-"""A run's folder: configuration, log, weights, and the state from which it goes on exactly where it stopped."""
+"""A run's folder: configuration, log, weights, and the state from which the run continues exactly where it stopped."""
 
 from __future__ import annotations
 
@@ -18,25 +18,31 @@ CONFIG, LOG, STATE, LATEST, BEST = "config.json", "log.jsonl", "state.pt", "mvt.
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """``config.json``, ``log.jsonl``, ``state.pt`` (to resume), ``mvt.safetensors`` (the averaged weights), and with
-    held-back clips ``best.safetensors`` (those that did best on them)."""
+    """The folder of a run.
+
+    It holds ``config.json``, ``log.jsonl``, ``state.pt`` (to resume from), ``mvt.safetensors`` (the averaged weights)
+    and, where tracks are held back, ``best.safetensors`` (the averaged weights that did best on them).
+
+    Attributes:
+        path: The folder.
+    """
 
     path: Path
 
     @property
     def state(self) -> Path:
-        """The resumable state."""
+        """Path of the state to resume from."""
         return self.path / STATE
 
     def create(self, config: str) -> None:
-        """Begin a run.
+        """Start a run: make the folder and write its configuration.
 
         Raises:
-            TrainingError: the folder already holds one, or cannot be written.
+            TrainingError: The folder already holds a run, or cannot be written.
         """
         if self.state.exists() or (self.path / CONFIG).exists():
             raise TrainingError(
-                f"{self.path} already holds a run: add --resume to go on with it, or choose another --output."
+                f"{self.path} already holds a run: add --resume to continue it, or choose another --output."
             )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -48,20 +54,20 @@ class RunFolder:
         """The configuration of the run in the folder.
 
         Raises:
-            TrainingError: there is none.
+            TrainingError: The folder holds no run.
         """
         try:
             return (self.path / CONFIG).read_text(encoding="utf-8")
         except OSError as error:
-            raise TrainingError(f"{self.path} holds no run to resume: leave --resume out to start one.") from error
+            raise TrainingError(f"{self.path} holds no run to resume: start one without --resume.") from error
 
     def log(self, entry: dict[str, Any]) -> None:
-        """Append a line to the JSON-lines log."""
+        """Append an entry to the log, which has one JSON object per line."""
         with (self.path / LOG).open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
 
     def rewind_log(self, step: int) -> None:
-        """Drop what was logged after ``step``: a resumed run does it again."""
+        """Drop the entries after ``step``; a resumed run writes them again."""
         path = self.path / LOG
         if path.exists():
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -69,11 +75,11 @@ class RunFolder:
             path.write_text("".join(kept), encoding="utf-8")
 
     def save_weights(self, model: MVT, name: str = LATEST) -> None:
-        """Write weights under the published key names."""
+        """Write a network's weights under the published key names."""
         save_checkpoint(model, self.path / name)
 
     def save_state(self, state: dict[str, Any]) -> None:
-        """Write the state, whole or not at all."""
+        """Write the state to resume from, whole or not at all."""
         with draft(self.state) as temporary:
             torch.save(state, temporary)
 
@@ -81,7 +87,7 @@ class RunFolder:
         """The last state, or None if the run ended before the first one was written.
 
         Raises:
-            TrainingError: it is damaged.
+            TrainingError: The state is damaged.
         """
         if not self.state.exists():
             return None

@@ -1,4 +1,4 @@
-"""Pairs from photographs: an object pasted into two scenes, or two warped windows of one picture."""
+"""Pairs from photographs: an object that is pasted into two scenes, or two warped windows of one photograph."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from .views import (
     template_window,
 )
 
-_IN_SCENE = 0.5  # of the picture's shorter side: a larger object leaves nothing of its surroundings to look at
+_IN_SCENE = 0.5  # largest object, as a share of the photograph's shorter side: a search window needs surroundings
 
 
 def foreshortening(rng: np.random.Generator) -> tuple[float, float]:
-    """Factors for width and height: now and then a target turns away and one side, mostly the width, shrinks."""
+    """Factors on width and height of a target that turns away: in three draws of ten, one of them shrinks."""
     if rng.random() > 0.3:
         return 1.0, 1.0
     factor = float(rng.uniform(0.45, 0.95))
@@ -39,7 +39,14 @@ def foreshortening(rng: np.random.Generator) -> tuple[float, float]:
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """A cut-out on its way into a scene: its picture, itself, and where its pixels go."""
+    """A cut-out in a scene.
+
+    Attributes:
+        image: The photograph that it comes from.
+        cutout: The object.
+        mapping: Linear part ``[2, 2]`` of the map from the photograph to the scene.
+        offset: Translation ``[2]`` of the map.
+    """
 
     image: Image
     cutout: Cutout
@@ -48,7 +55,12 @@ class _Layer:
 
 
 class Stills:
-    """Pictures by folder, so that no large folder drowns a small one, and their objects."""
+    """Draws photographs and their objects; folders are drawn equally often, whatever their size.
+
+    Args:
+        photographs: The photographs.
+        cache: Holds decoded images and cut-outs.
+    """
 
     def __init__(self, photographs: Sequence[Photograph], cache: Cache) -> None:
         folders = defaultdict(list)
@@ -62,22 +74,27 @@ class Stills:
 
     @property
     def can_paste(self) -> bool:
-        """Whether there are pictures to cut objects from."""
+        """Whether there are photographs to cut objects out of."""
         return bool(self._cuttable)
 
     def picture(self, rng: np.random.Generator) -> Image:
-        """Any picture, as a background."""
+        """Draw any photograph, as a background."""
         return self._cache.image(self._all[rng.integers(len(self._all))].file)
 
     def cutout(self, rng: np.random.Generator) -> tuple[Image, Cutout] | None:
-        """A picture and one of its objects; None where nothing can be cut out of the one drawn."""
+        """Draw a photograph and one of its objects; None if nothing can be cut out of the photograph."""
         group = self._cuttable[rng.integers(len(self._cuttable))]
         photograph = group[rng.integers(len(group))]
         found = cutouts(photograph, self._cache)
         return (self._cache.image(photograph.file), found[rng.integers(len(found))]) if found else None
 
     def in_scene(self, rng: np.random.Generator) -> tuple[Image, Floats, float] | None:
-        """A picture, the outline of something in it, and how many radians it may turn without its box being a guess."""
+        """Draw a photograph and something in it; None if it has nothing of a fitting size.
+
+        Returns:
+            The image, the outline ``[n, 2]``, and the largest rotation in radians at which the extent of the outline
+            is still the object's true box.
+        """
         kind = rng.random()
         if kind < 0.55 and self._boxed:
             photograph = self._boxed[rng.integers(len(self._boxed))]
@@ -99,7 +116,7 @@ class Stills:
 
 
 def _anything(rng: np.random.Generator, image: Image) -> Floats:
-    """The corners of some rectangle of the picture."""
+    """The corners ``[4, 2]`` of a random rectangle of an image."""
     height, width = image.shape[:2]
     w, h = rng.uniform(0.08, 0.4, 2) * (width, height)
     x, y = rng.uniform(0, width - w), rng.uniform(0, height - h)
@@ -107,13 +124,13 @@ def _anything(rng: np.random.Generator, image: Image) -> Floats:
 
 
 class ScenePairs:
-    """Two warped windows of one picture: turned, stretched, foreshortened, sometimes half hidden."""
+    """Draws two warped windows of one photograph: rotated, stretched, foreshortened, sometimes occluded."""
 
     def __init__(self, stills: Stills, windows: Windows) -> None:
         self._stills, self._windows = stills, windows
 
     def draw(self, rng: np.random.Generator) -> Pair | None:
-        """A pair, or None where the picture drawn has no fitting object."""
+        """Draw a pair; None if the photograph has no fitting object."""
         subject = self._stills.in_scene(rng)
         if subject is None:
             return None
@@ -139,13 +156,13 @@ class ScenePairs:
 
 
 class PastePairs:
-    """An object cut out and pasted into two scenes, among look-alikes and other objects, sometimes half hidden."""
+    """Draws an object pasted into two scenes, among look-alikes and other objects, sometimes occluded."""
 
     def __init__(self, stills: Stills, windows: Windows) -> None:
         self._stills, self._windows = stills, windows
 
     def draw(self, rng: np.random.Generator) -> Pair | None:
-        """A pair, or None where nothing can be cut out of the picture drawn."""
+        """Draw a pair; None if nothing can be cut out of the photograph."""
         subject = self._stills.cutout(rng)
         if subject is None:
             return None
@@ -175,7 +192,7 @@ class PastePairs:
         return Pair(template, occlude(rng, search, fractions, self._stills), fractions)
 
     def _layers(self, rng: np.random.Generator, target: _Layer, box: Floats) -> list[_Layer]:
-        """The target and up to three others, from back to front; those close by are mostly behind it."""
+        """The target and up to three other objects, from back to front; those close to it are mostly behind it."""
         layers = [target]
         side = math.sqrt(box[2] * box[3])
         for _ in range(int(rng.choice([0, 0, 1, 1, 2, 3]))):
@@ -190,7 +207,7 @@ class PastePairs:
 
 
 def _beside(rng: np.random.Generator, image: Image, cutout: Cutout, box: Floats, distance: float) -> _Layer:
-    """A look-alike in size, at a distance from the target's centre in any direction."""
+    """An object of about the target's size, at a distance in pixels from the target's centre in a random direction."""
     own = extent(cutout.outline)
     scale = math.sqrt(box[2] * box[3] / (own[2] * own[3])) * log_normal(rng, 0.25)
     mirror = -1 if rng.random() < 0.5 else 1
@@ -202,7 +219,7 @@ def _beside(rng: np.random.Generator, image: Image, cutout: Cutout, box: Floats,
 
 
 def _background(rng: np.random.Generator, picture: Image, size: int) -> Image:
-    """A window of a picture, enlarged up to 2.5 times what just fills the crop."""
+    """A random window of a picture, enlarged by a factor of up to 2.5."""
     height, width = picture.shape[:2]
     side = min(height, width) / rng.uniform(1.0, 2.5)
     window = Window(rng.uniform(0.3, 0.7, 2) * (width, height), side)
@@ -212,7 +229,7 @@ def _background(rng: np.random.Generator, picture: Image, size: int) -> Image:
 
 
 def _paste(rng: np.random.Generator, scene: Image, window: Window, layer: _Layer) -> Image:
-    """The scene with the object's pixels, a little brighter or darker, over it."""
+    """Paste an object over a scene, with its brightness changed a little."""
     size = scene.shape[0]
     colour = render(layer.image, layer.mapping, layer.offset, window, size, cv2.BORDER_REPLICATE)
     alpha = render(layer.cutout.mask, layer.mapping, layer.offset, window, size, cv2.BORDER_CONSTANT)
@@ -222,14 +239,17 @@ def _paste(rng: np.random.Generator, scene: Image, window: Window, layer: _Layer
 
 
 def occlude(rng: np.random.Generator, search: Image, box: np.ndarray, stills: Stills, chance: float = 0.2) -> Image:
-    """The search crop, by chance with a piece of another picture or a pole over part of the target.
+    """Cover, by chance, part of the target with a piece of another photograph or with a vertical bar of it.
 
     Args:
-        rng: of this pair.
-        search: uint8 BGR ``[size, size, 3]``.
-        box: the target, centre x, y, width, height in fractions of the crop.
-        stills: where the covering picture comes from.
-        chance: share of crops that are changed.
+        rng: Random generator of the pair.
+        search: Search crop, uint8 BGR ``[size, size, 3]``.
+        box: The target: centre x, y, width, height as fractions of the crop's side.
+        stills: Where the covering photograph comes from.
+        chance: Probability that the crop is changed.
+
+    Returns:
+        The crop, or a changed copy of it.
     """
     if rng.random() >= chance:
         return search

@@ -1,4 +1,4 @@
-"""How well weights do on clips that were held back: on jittered windows, and chained frame by frame as a tracker."""
+"""Measures weights on tracks that were held back: on jittered windows, and chained frame by frame as a tracker."""
 
 from __future__ import annotations
 
@@ -8,61 +8,111 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from ..geometry import Box, crop, crop_window, iou
 from ..network import MVT
 from ..network.inference import decode, hann_window, prepare
-from .clips import Clip, Moment
 from .images import read
+from .tracks import AnnotatedFrame, AnnotatedTrack
 
-_SHIFT, _SCALE = 0.5, 0.15  # of the jittered windows: full range in target sides; deviation of the logarithm
+Floats = npt.NDArray[np.float64]
+LOST_IOU = 0.2
+"""A target counts as lost in a frame where the IoU with its true box is below this."""
+_SHIFT, _SCALE = 0.5, 0.15  # jittered windows: range of the shift in target sides; deviation of the scale's logarithm
 _STEP = 0.15  # standard deviation, in target sides, of the motion drawn between frames cut around their targets
 _LOST = 1.5  # target sides the window's centre can be off before the target has left the search window
 
 
 @dataclass(frozen=True, slots=True)
+class FrameResults:
+    """The results of one track, frame by frame, without the first frame.
+
+    Attributes:
+        iou: IoU with the true box, ``[n]``.
+        score: The network's score, ``[n]``.
+    """
+
+    iou: Floats
+    score: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class HeldBack:
-    """Per clip: mean IoU on jittered windows, and AO when chained frame by frame."""
+    """Figures of every track by its name.
+
+    Attributes:
+        windows: Mean IoU on jittered windows.
+        chained: AO when every window is cut around the box that was found in the frame before.
+        auroc: Area under the ROC curve of the score as a sign that the target is tracked (IoU of at least 0.2), over
+            all frames of all chained tracks; NaN where no target was ever lost.
+    """
 
     windows: dict[str, float]
     chained: dict[str, float]
+    auroc: float = math.nan
 
     @property
     def mean_windows(self) -> float:
-        """Mean over the clips."""
+        """Mean of ``windows`` over the tracks."""
         return float(np.mean(list(self.windows.values())))
 
     @property
     def mean_chained(self) -> float:
-        """Mean over the clips."""
+        """Mean of ``chained`` over the tracks."""
         return float(np.mean(list(self.chained.values())))
 
 
 @torch.no_grad()
-def validate(model: MVT, clips: Sequence[Clip], seed: int = 0) -> HeldBack:
-    """Measure a network in evaluation mode.
+def validate(model: MVT, tracks: Sequence[AnnotatedTrack], seed: int = 0) -> HeldBack:
+    """Measure a network.
 
     Args:
-        model: on any device, in evaluation mode.
-        clips: held back from training; the first moment of each is the template.
-        seed: of the jitter and the drawn motion.
+        model: The network in evaluation mode, on any device.
+        tracks: Tracks held back from training; the first frame of each gives the template. Those of one frame are left
+            out.
+        seed: Seed of the jitter and of the drawn motion.
+    """
+    long_enough = [track for track in tracks if len(track.frames) > 1]
+    windows: dict[str, float] = {}
+    chained: dict[str, FrameResults] = {}
+    for number, track in enumerate(long_enough):
+        windows[track.name] = float(_windows(model, track, np.random.default_rng([seed, number, 0])).iou.mean())
+        chained[track.name] = _chained(model, track, np.random.default_rng([seed, number, 1]))
+    ious, scores = (
+        np.concatenate([getattr(results, name) for results in chained.values()]) if chained else np.empty(0)
+        for name in ("iou", "score")
+    )
+    return HeldBack(
+        windows,
+        {name: float(results.iou.mean()) for name, results in chained.items()},
+        auroc(scores, ious >= LOST_IOU),
+    )
+
+
+def auroc(score: Floats, positive: npt.NDArray[np.bool_]) -> float:
+    """Area under the ROC curve: the probability that a positive has a higher score than a negative; ties count half.
+
+    Args:
+        score: Scores ``[n]``.
+        positive: Which of them are positives ``[n]``.
 
     Returns:
-        The figures per clip; clips of one frame are left out.
+        0..1, or NaN where there are no positives or no negatives.
     """
-    long_enough = [clip for clip in clips if len(clip.moments) > 1]
-    windows, chained = {}, {}
-    for number, clip in enumerate(long_enough):
-        windows[clip.name] = _windows(model, clip, np.random.default_rng([seed, number, 0]))
-        chained[clip.name] = _chained(model, clip, np.random.default_rng([seed, number, 1]))
-    return HeldBack(windows, chained)
+    low = np.sort(score[~positive])
+    high = score[positive]
+    if not len(low) or not len(high):
+        return math.nan
+    below, up_to = np.searchsorted(low, high, "left"), np.searchsorted(low, high, "right")
+    return float((below + up_to).mean() / (2 * len(low)))
 
 
 class _Follower:
-    """The network on one target: a prior box in, the found box out, both in pixels of the frame."""
+    """The network on one target: finds the target's box in a window around a prior box, both in pixels."""
 
-    def __init__(self, model: MVT, first: Moment) -> None:
+    def __init__(self, model: MVT, first: AnnotatedFrame) -> None:
         self._model = model
         self._device = next(model.parameters()).device
         self._hann = hann_window().to(self._device)
@@ -72,57 +122,61 @@ class _Follower:
     def _input(self, image: np.ndarray) -> torch.Tensor:
         return prepare(torch.from_numpy(image[None]).to(self._device))
 
-    def find(self, moment: Moment, prior: np.ndarray) -> np.ndarray:
-        """The box ``x, y, w, h`` found in a window around ``prior``."""
+    def find(self, frame: AnnotatedFrame, prior: Floats) -> tuple[Floats, float]:
+        """The box ``x, y, w, h`` that is found in a window around ``prior``, and its score."""
         window = crop_window(Box(*prior.tolist()), 4.0)
-        image = crop(read(moment.file, cv2.IMREAD_COLOR), window, 256)
-        found = decode(self._model.track(self._input(image), self._template), self._hann).box[0]
-        centre, size = found.cpu().double().numpy().reshape(2, 2) * window.side
-        return np.concatenate([centre - size / 2 + (window.x, window.y), size])
+        image = crop(read(frame.file, cv2.IMREAD_COLOR), window, 256)
+        found = decode(self._model.track(self._input(image), self._template), self._hann)
+        centre, size = found.box[0].cpu().double().numpy().reshape(2, 2) * window.side
+        return np.concatenate([centre - size / 2 + (window.x, window.y), size]), float(found.score[0])
 
 
-def _windows(model: MVT, clip: Clip, rng: np.random.Generator) -> float:
-    follower = _Follower(model, clip.moments[0])
-    overlaps = []
-    for moment in clip.moments[1:]:
-        box = np.asarray(moment.box)
+def _windows(model: MVT, track: AnnotatedTrack, rng: np.random.Generator) -> FrameResults:
+    follower = _Follower(model, track.frames[0])
+    overlaps, scores = [], []
+    for frame in track.frames[1:]:
+        box = np.asarray(frame.box)
         prior = box.copy()
         prior[:2] += rng.uniform(-_SHIFT, _SHIFT, 2) * math.sqrt(box[2] * box[3])
         prior[2:] *= math.exp(_SCALE * rng.standard_normal())
-        overlaps.append(float(iou(follower.find(moment, prior), box)))
-    return float(np.mean(overlaps))
-
-
-def _chained(model: MVT, clip: Clip, rng: np.random.Generator) -> float:
-    follower = _Follower(model, clip.moments[0])
-    overlaps = []
-    found, before = np.asarray(clip.moments[0].box), np.asarray(clip.moments[0].box)
-    for moment, prior in _priors(clip, rng):
-        box = np.asarray(moment.box)
-        found = follower.find(moment, prior(found, before))
+        found, score = follower.find(frame, prior)
         overlaps.append(float(iou(found, box)))
+        scores.append(score)
+    return FrameResults(np.array(overlaps), np.array(scores))
+
+
+def _chained(model: MVT, track: AnnotatedTrack, rng: np.random.Generator) -> FrameResults:
+    follower = _Follower(model, track.frames[0])
+    overlaps, scores = [], []
+    found = before = np.asarray(track.frames[0].box)
+    for frame, prior in _priors(track, rng):
+        box = np.asarray(frame.box)
+        found, score = follower.find(frame, prior(found, before))
+        overlaps.append(float(iou(found, box)))
+        scores.append(score)
         before = box
-    return float(np.mean(overlaps))
+    return FrameResults(np.array(overlaps), np.array(scores))
 
 
-def _priors(clip: Clip, rng: np.random.Generator) -> Iterator[tuple[Moment, _Prior]]:
-    for moment in clip.moments[1:]:
-        yield moment, _Prior(np.asarray(moment.box), clip.recentred, _STEP * rng.standard_normal(2))
+def _priors(track: AnnotatedTrack, rng: np.random.Generator) -> Iterator[tuple[AnnotatedFrame, _Prior]]:
+    for frame in track.frames[1:]:
+        yield frame, _Prior(np.asarray(frame.box), track.recentred, _STEP * rng.standard_normal(2))
 
 
 @dataclass(frozen=True, slots=True)
 class _Prior:
-    """Where the tracker looks in the next frame: at the last box.
+    """Where the tracker looks in the next frame: around the last box.
 
-    Where frames share no coordinates, the last box's *error* (shift in target sides, ratio of the sides) is carried
-    over to the new frame's truth, and the target's own motion is drawn.
+    Where the frames share no coordinates, the error of the last box (its shift in target sides, the ratio of its sides
+    to the true ones) is carried over to the true box of the next frame, and a motion of the target is drawn.
     """
 
-    truth: np.ndarray
+    truth: Floats
     recentred: bool
-    motion: np.ndarray
+    motion: Floats
 
-    def __call__(self, found: np.ndarray, before: np.ndarray) -> np.ndarray:
+    def __call__(self, found: Floats, before: Floats) -> Floats:
+        """The prior box, from the box found in the frame before and the true box there."""
         if not self.recentred:
             return np.concatenate([found[:2], np.maximum(found[2:], 2.0)])
         side, side_before = math.sqrt(self.truth[2] * self.truth[3]), math.sqrt(before[2] * before[3])

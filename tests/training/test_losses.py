@@ -86,6 +86,28 @@ def test_perfect_maps_have_no_loss_and_hit() -> None:
     assert float(losses.hit) == 1
 
 
+def test_a_pair_without_its_target_trains_the_score_only() -> None:
+    present = torch.tensor([[8.5 / 16, 4.5 / 16, 0.25, 0.25]])
+    both = torch.cat([present, torch.zeros(1, 4)])
+    one = maps_of((0.125, 0.25), (0.5, 0.5), score=0.25)
+    two = Maps(*(maps.expand(2, -1, -1, -1) for maps in one))
+    alone, together = tracking_loss(one, present), tracking_loss(two, both)
+    # every one of the 256 cells of the second score map is a negative: (1/4)^2 ln(4/3) each, over one positive cell
+    assert float(together.cls - alone.cls) == pytest.approx(256 * math.log(4 / 3) / 16, rel=1e-5)
+    for name in ("l1", "giou", "iou", "hit"):
+        assert float(getattr(together, name)) == pytest.approx(float(getattr(alone, name)), abs=1e-6)
+
+
+def test_a_batch_without_any_target_has_a_finite_loss() -> None:
+    maps = maps_of((0.125, 0.25), (0.5, 0.5))
+    for tensor in maps:
+        tensor.requires_grad_()
+    losses = tracking_loss(maps, torch.zeros(1, 4), LossWeights(neighbours=True))
+    losses.total.backward()
+    assert float(losses.l1.detach()) == float(losses.giou.detach()) == 0
+    assert all(torch.isfinite(tensor.grad).all() for tensor in maps if tensor.grad is not None)
+
+
 def test_hit_counts_peaks_within_one_cell() -> None:
     box = torch.tensor([[8.5 / 16, 4.5 / 16, 0.25, 0.25]] * 2)
     score = torch.full((2, 1, 16, 16), 0.1)

@@ -13,12 +13,13 @@ from mvt_deploy.errors import TrainingError
 from mvt_deploy.geometry import Box, crop, crop_window
 from mvt_deploy.training import TrainConfig, discover
 from mvt_deploy.training.augment import change_appearance
-from mvt_deploy.training.clips import Clip, ClipPairs, Moment
-from mvt_deploy.training.config import Windows
+from mvt_deploy.training.config import Mix, Windows
 from mvt_deploy.training.images import Cache
 from mvt_deploy.training.photographs import Photograph, cutouts
 from mvt_deploy.training.sampler import PairDataset, batches
 from mvt_deploy.training.stills import PastePairs, ScenePairs, Stills
+from mvt_deploy.training.track_pairs import TrackPairs, two_frames
+from mvt_deploy.training.tracks import AnnotatedFrame, AnnotatedTrack
 from mvt_deploy.training.views import Pair, Window, ellipse, extent, linear_map, render, search_window
 
 
@@ -94,14 +95,14 @@ def test_the_box_of_a_still_is_around_the_object(kind: str, red_photograph: Phot
     assert np.mean(np.array(errors) < 2.5 / 256) > 0.5
 
 
-def test_the_box_of_a_clip_is_around_the_target(tmp_path: Path) -> None:
-    moments = []
+def test_the_box_of_a_track_is_around_the_target(tmp_path: Path) -> None:
+    frames = []
     for i in range(4):
         image = np.full((300, 300, 3), 128, np.uint8)
         cv2.rectangle(image, (120 + 10 * i, 130), (169 + 10 * i, 169), (10, 10, 230), -1)
         cv2.imwrite(str(tmp_path / f"{i}.png"), image)
-        moments.append(Moment(tmp_path / f"{i}.png", i, (120 + 10 * i, 130, 50, 40)))
-    source = ClipPairs([Clip("red", tuple(moments))], Windows(centre_jitter=1.0), Cache(10**8))
+        frames.append(AnnotatedFrame(tmp_path / f"{i}.png", i, (120 + 10 * i, 130, 50, 40)))
+    source = TrackPairs([AnnotatedTrack("red", tuple(frames))], Windows(centre_jitter=1.0), Cache(10**8))
     for seed in range(20):
         pair = source.draw(np.random.default_rng(seed))
         assert pair is not None
@@ -114,10 +115,9 @@ def test_the_box_of_a_clip_is_around_the_target(tmp_path: Path) -> None:
 
 def test_the_frame_gap_is_kept(tmp_path: Path) -> None:
     make_tracks(tmp_path)
-    clip = discover(tmp_path).clips[0]
-    source = ClipPairs([clip], Windows(frame_gap=10), Cache(10**8))
+    track = discover(tmp_path).tracks[0]
     rng = np.random.default_rng(0)
-    gaps = {abs(a.number - b.number) for a, b in (source._two(rng, clip) for _ in range(100))}
+    gaps = {abs(a.number - b.number) for a, b in (two_frames(rng, track, frame_gap=10) for _ in range(100))}
     assert gaps == {0, 10}
 
 
@@ -152,17 +152,17 @@ def test_labels_are_objects_unless_they_lie_on_background(tmp_path: Path) -> Non
 
 def test_discover_finds_every_kind(tmp_path: Path) -> None:
     data = discover(make_data(tmp_path), hold_out=["oth*"])
-    assert {clip.name: len(clip.moments) for clip in data.clips} == {"ball": 5, "GOT-10k_Train_000001": 4}
-    assert [clip.name for clip in data.held_back] == ["other"]
+    assert {track.name: len(track.frames) for track in data.tracks} == {"ball": 5, "GOT-10k_Train_000001": 4}
+    assert [track.name for track in data.held_back] == ["other"]
     assert data.held_back[0].recentred
-    assert [moment.number for moment in data.clips[-1].moments] == [0, 10, 20, 30, 40]
+    assert [frame.number for frame in data.tracks[-1].frames] == [0, 10, 20, 30, 40]
     assert len(data.photographs) == 3
     assert all(photograph.mask for photograph in data.photographs)
 
 
 def test_absent_frames_are_left_out(tmp_path: Path) -> None:
     make_sequence(tmp_path / "a", absent=(1, 3))
-    assert [moment.number for moment in discover(tmp_path).clips[0].moments] == [0, 2]
+    assert [frame.number for frame in discover(tmp_path).tracks[0].frames] == [0, 2]
 
 
 def test_data_that_cannot_be_used(tmp_path: Path) -> None:
@@ -184,10 +184,42 @@ def test_a_pair_is_known_by_its_number(tmp_path: Path) -> None:
             np.testing.assert_array_equal(a, b)
     assert not np.array_equal(first[3].search, first[7].search)
     stream = batches(data, config, start=6)
-    template, search, box = next(stream)
-    assert template.shape == (2, 128, 128, 3)
-    np.testing.assert_array_equal(search[1].numpy(), first[7].search)
-    np.testing.assert_array_equal(box[1].numpy(), first[7].box)
+    batch = next(stream)
+    assert batch.template.shape == (2, 128, 128, 3)
+    np.testing.assert_array_equal(batch.search[1].numpy(), first[7].search)
+    np.testing.assert_array_equal(batch.box[1].numpy(), first[7].box)
+    assert batch.features == ()
+
+
+def one_frame_tracks(folder: Path, names: list[str]) -> list[AnnotatedTrack]:
+    """Tracks of one flat frame each; track ``i`` has the grey value ``10 * i``."""
+    tracks = []
+    for i, name in enumerate(names):
+        cv2.imwrite(str(folder / f"{name}.png"), np.full((120, 120, 3), 10 * i, np.uint8))
+        tracks.append(AnnotatedTrack(name, (AnnotatedFrame(folder / f"{name}.png", 0, (40.0, 40.0, 40.0, 40.0)),)))
+    return tracks
+
+
+@pytest.mark.parametrize(("balance", "share"), [(0.0, 1 / 5), (1.0, 1 / 2)])
+def test_balance_draws_data_sets_alike(tmp_path: Path, balance: float, share: float) -> None:
+    tracks = one_frame_tracks(tmp_path, ["a_0", "b_0", "b_1", "b_2", "b_3"])
+    source = TrackPairs(tracks, Windows(), Cache(10**8), balance)
+    drawn = [source.draw(np.random.default_rng(seed)) for seed in range(400)]
+    first = [pair is not None and pair.template[64, 64, 0] == 0 for pair in drawn]
+    assert np.mean(first) == pytest.approx(share, abs=0.07)
+
+
+def test_a_pair_without_its_target_has_an_empty_box(tmp_path: Path) -> None:
+    data = discover(make_data(tmp_path))
+    pairs = PairDataset(data, TrainConfig(workers=0, mix=Mix(absent=0.4)))
+    with_target = PairDataset(data, TrainConfig(workers=0))
+    empty = 0
+    for number in range(60):
+        example = pairs[number]
+        if not example.box.any():
+            empty += 1
+            assert not np.array_equal(example.search, with_target[number].search)
+    assert 12 < empty < 36
 
 
 def test_appearance_changes_and_geometry_does_not(tmp_path: Path) -> None:

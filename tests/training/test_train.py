@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import signal
 import subprocess
@@ -11,17 +12,19 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from training_data import make_data
 
 from mvt_deploy.errors import TrainingError
 from mvt_deploy.network import MVT, load_checkpoint
-from mvt_deploy.training import TrainConfig, from_json, small_budget, train
+from mvt_deploy.training import TrainConfig, budget_warning, from_json, small_budget, train
 from mvt_deploy.training.config import Stage
 from mvt_deploy.training.init import initialise
 from mvt_deploy.training.loop import parameter_groups
 from mvt_deploy.training.schedule import Clock, learning_rate, progress, stage_at
+from mvt_deploy.training.validate import auroc
 
 TINY = TrainConfig(
     epochs=2,
@@ -166,6 +169,28 @@ def test_accumulated_batches_and_a_start_from_weights(data: Path, tmp_path: Path
     assert log_of(tmp_path / "b")[-1]["pairs"] == 8
 
 
+def test_a_budget_that_is_too_small_is_said() -> None:
+    warning = budget_warning(small_budget(1.0), from_weights=False)
+    assert warning is not None
+    assert "1 minutes" in warning
+    assert "75 minutes" in warning
+    assert budget_warning(small_budget(1.0), from_weights=True) is None
+    assert budget_warning(small_budget(75.0), from_weights=False) is None
+    assert budget_warning(TrainConfig(), from_weights=False) is None
+
+
+def test_published_configurations_can_be_read() -> None:
+    files = sorted((Path(__file__).parents[2] / "benchmarks" / "results" / "training").glob("round-*/*.json"))
+    assert len(files) >= 8
+    assert all(from_json(file.read_text()).batch in (16, 32) for file in files)
+
+
+def test_auroc_is_the_share_of_ordered_pairs() -> None:
+    score, positive = np.array([0.9, 0.4, 0.4, 0.1]), np.array([True, True, False, False])
+    assert auroc(score, positive) == pytest.approx((2 + 1.5) / 4)  # one of the four pairs is a tie
+    assert math.isnan(auroc(score, np.ones(4, bool)))
+
+
 def test_what_cannot_start(data: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no run to resume"):
         train(data, tmp_path / "none", resume=True)
@@ -188,6 +213,8 @@ def test_the_command_keeps_to_its_minutes(data: Path, tmp_path: Path) -> None:
     assert done.stdout == f"{tmp_path / 'r' / 'mvt.safetensors'}\n"
     assert from_json((tmp_path / "r" / "config.json").read_text()).seed == 5
     assert log_of(tmp_path / "r")[-1]["done"] == 1.0
+    assert "warning: 0.1 minutes" in done.stderr
+    assert "75 minutes" in done.stderr
     again = subprocess.run(command, capture_output=True, text=True)
     assert again.returncode == 2
     assert "--resume" in again.stderr
