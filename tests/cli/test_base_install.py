@@ -70,7 +70,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     images = folder / "data" / "clip"
     images.mkdir(parents=True)
     lines = []
-    for i, (image, box) in enumerate(demo.frames(8)):
+    for i, (image, box) in enumerate(demo.frames(14)):
         assert cv2.imwrite(str(images / f"{i + 1:08d}.jpg"), image)
         lines.append(",".join(map(str, box)))
     (images / "groundtruth.txt").write_text("\n".join(lines))
