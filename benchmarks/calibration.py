@@ -21,21 +21,22 @@ from mvt_deploy.bench.machine import describe
 from mvt_deploy.bundle import DEFAULT, open_bundle
 from mvt_deploy.cli.options import ensure_model, say
 from mvt_deploy.crops import CropPairs
-from mvt_deploy.quantize.qdq import quantise
+from mvt_deploy.quantize.placement import rule
+from mvt_deploy.quantize.qdq import quantize
 from mvt_deploy.quantize.ranges import METHODS
-from mvt_deploy.quantize.record import Target, record
+from mvt_deploy.quantize.record import ClipTarget, record
 from mvt_deploy.quantize.sensitivity import Probe
-from mvt_deploy.quantize.sources import open_source as int8_source
+from mvt_deploy.quantize.source import open_quantization_source
 from mvt_deploy.video.sources import open_source
 from mvt_deploy.video.targets import choose_targets
 
 
 def main(
     clips: Annotated[Path, typer.Argument(help="Folder of clips with ground truth.")],
-    model: Annotated[Path, typer.Option(help="The bundle's folder.")] = DEFAULT,
-    target: Annotated[str, typer.Option(help="Whose int8.")] = "ort",
-    pairs: Annotated[int, typer.Option(help="Crops to compare on.")] = 72,
-    results: Annotated[Path, typer.Option(help="Where the file goes.")] = RESULTS,
+    model: Annotated[Path, typer.Option(help="Folder of the bundle.")] = DEFAULT,
+    target: Annotated[str, typer.Option(help="Runtime that the int8 graph is made for.")] = "ort",
+    pairs: Annotated[int, typer.Option(help="Number of pairs of crops to compare on.")] = 72,
+    results: Annotated[Path, typer.Option(help="Folder that the results are written to.")] = RESULTS,
 ) -> None:
     """Compare percentile, MinMax and entropy."""
     ensure_model(model)
@@ -44,14 +45,14 @@ def main(
     folders = sorted(path.parent for path in clips.glob("*/groundtruth.txt"))
     for folder in folders:
         source = open_source(folder / "img" if (folder / "img").is_dir() else folder)
-        targets.append(Target(source, choose_targets(source).boxes[0]))
+        targets.append(ClipTarget(source, choose_targets(source).boxes[0]))
     recorded = record(load(model), targets, pairs)
     crops = CropPairs(np.stack([r.template for r in recorded]), np.stack([r.search for r in recorded]))
     errors = {}
     for method in METHODS:
-        source = int8_source(bundle, target, None, method, say)
-        probe = Probe(source.template, source.model, crops, fuse_qdq=target != "tensorrt")
-        error = probe.error(method, quantise(source.model, source.ranges, target))
+        made_from = open_quantization_source(bundle, target, method)
+        probe = Probe(made_from.template_file, made_from.model, crops, fuse_qdq=rule(target).fuse_qdq)
+        error = probe.error(method, quantize(made_from.model, made_from.ranges, target))
         errors[method] = {k: v for k, v in asdict(error).items() if k not in ("name", "operator")}
         say(f"{method}: box {error.box_mean:.4f} (95 %: {error.box_p95:.4f}), score {error.score_mean:.4f}")
     report = {

@@ -18,10 +18,11 @@ from mvt_deploy import load
 from mvt_deploy.assets import asset
 from mvt_deploy.export import export_bundle
 from mvt_deploy.geometry import BGRImage, Box
+from mvt_deploy.quantize.build import build_bundle
 from mvt_deploy.quantize.calibration_set import write_crops
-from mvt_deploy.quantize.graphs import Int8
 from mvt_deploy.quantize.ranges import CACHE
-from mvt_deploy.quantize.record import Target, record
+from mvt_deploy.quantize.record import ClipTarget, record
+from mvt_deploy.quantize.source import Int8Options
 from mvt_deploy.video.demo import render
 from mvt_deploy.video.sources import open_source
 from mvt_deploy.video.targets import choose_targets
@@ -76,10 +77,10 @@ def main() -> None:
         targets = []
         for clip in clips:
             source = open_source(clip)
-            targets.append(Target(source, Box.of(choose_targets(source).boxes[0].as_tuple())))
-        recordings = record(load(bundle.folder), targets, 72, watch=lambda name, _frame: None)
+            targets.append(ClipTarget(source, Box.of(choose_targets(source).boxes[0].as_tuple())))
+        recordings = record(load(bundle.folder), targets, 72)
         write_crops(FOLDER, recordings)
-        export_bundle(None, place / "int8", int8=Int8(FOLDER), say=print)
+        build_bundle(None, place / "int8", int8=Int8Options(FOLDER))
     print(f"{len(recordings)} pairs of {len(clips)} clips in {FOLDER}, ranges in {FOLDER / CACHE}")
 
 

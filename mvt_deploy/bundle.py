@@ -507,6 +507,18 @@ class Bundle:
         return path
 
 
+def graph_file(role: str, precision: str = "fp32", target: str = "portable") -> str:
+    """Name of a graph's file: ``search.onnx``, ``search.ort.onnx``, ``search.int8.openvino.onnx`` and so on.
+
+    Args:
+        role: ``template`` or ``search``.
+        precision: ``fp32``, ``fp16`` or ``int8``; fp32 is left out of the name.
+        target: Runtime the graph was made for; ``portable`` is left out of the name.
+    """
+    parts = [role, *([precision] if precision != "fp32" else []), *([target] if target != "portable" else []), "onnx"]
+    return ".".join(parts)
+
+
 def exists(folder: str | os.PathLike[str]) -> bool:
     """True where the folder holds a manifest."""
     return (Path(folder) / MANIFEST).is_file()

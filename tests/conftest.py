@@ -38,10 +38,10 @@ def bundle(pytestconfig: pytest.Config) -> Path:
         return Path(given)
     pytest.importorskip("torch")
     from mvt_deploy.assets import asset
-    from mvt_deploy.export import export_bundle
-    from mvt_deploy.quantize.graphs import Int8
+    from mvt_deploy.quantize.build import build_bundle
+    from mvt_deploy.quantize.source import Int8Options
 
-    return _kept(pytestconfig, asset("mvt.safetensors"), lambda place: export_bundle(None, place, int8=Int8()))
+    return _kept(pytestconfig, asset("mvt.safetensors"), lambda place: build_bundle(None, place, int8=Int8Options()))
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ class TorchBackend:
 
     Args:
         checkpoint: a checkpoint file (a bundle carries one).
-        joint: False keeps attention within each image (the paper's ablation without fusion).
+        fusion: False keeps attention within each image (the paper's ablation without fusion).
         threads: CPU threads, for the whole process; None leaves PyTorch's choice.
 
     Raises:
@@ -30,13 +30,13 @@ class TorchBackend:
 
     name = "torch"
 
-    def __init__(self, checkpoint: Path, *, joint: bool = True, threads: int | None = None) -> None:
+    def __init__(self, checkpoint: Path, *, fusion: bool = True, threads: int | None = None) -> None:
         if threads is not None:
             torch.set_num_threads(threads)
         self.spec = TrackerSpec()
         self.label = "torch cpu fp32"
         self._home = os.getpid()
-        self._model = load_checkpoint(checkpoint, joint)
+        self._model = load_checkpoint(checkpoint, fusion)
         self._window = hann_window()
 
     @torch.inference_mode()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..bundle import TrackerSpec
 from ..errors import BackendError
 from ..network import MVT, TemplateFeatures, load_checkpoint
-from ..network.inference import Located, decode, hann_window, prepare
+from ..network.inference import Prediction, decode, hann_window, prepare
 from .base import SearchResult
 from .checks import check_crops, check_process, check_result
 
@@ -81,7 +81,7 @@ class TorchCudaBackend:
     def _image(self, crops: Tensor) -> Tensor:
         return prepare(crops).to(self._dtype).contiguous(memory_format=torch.channels_last)
 
-    def _locate(self, crops: Tensor, features: TemplateFeatures) -> Located:
+    def _locate(self, crops: Tensor, features: TemplateFeatures) -> Prediction:
         return decode(self._model.track(self._image(crops), features), self._window)
 
 
@@ -100,7 +100,7 @@ class _Lane:
 
     def __init__(
         self,
-        locate: Callable[[Tensor, TemplateFeatures], Located],
+        locate: Callable[[Tensor, TemplateFeatures], Prediction],
         crops: npt.NDArray[np.uint8],
         features: TemplateFeatures,
         device: torch.device,
@@ -117,7 +117,7 @@ class _Lane:
         self._map = torch.empty((len(crops), 16, 16), pin_memory=on_gpu)
         self._stream = torch.cuda.Stream(device) if on_gpu else None
         self._graph: torch.cuda.CUDAGraph | None = None
-        self._located: Located | None = None
+        self._located: Prediction | None = None
         if graphed:
             self._record(crops, features)
 

@@ -34,8 +34,10 @@ def ensure_model(model: Path) -> None:
     """Fill the default place with the default checkpoint's bundle if it is empty."""
     if model == bundle.DEFAULT and not bundle.exists(model):
         from ..export import ensure_bundle
+        from .bars import Bars
 
-        ensure_bundle(model)
+        with Bars() as bars:
+            ensure_bundle(model, bars)
 
 
 def open_model(

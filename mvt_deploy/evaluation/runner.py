@@ -108,7 +108,7 @@ class Model:
         except ImportError as error:
             raise MissingExtra("the torch backend", "export", error.name or "torch") from error
         checkpoint = open_bundle(self.bundle).checkpoint()
-        return Tracker(TorchBackend(checkpoint, joint=False, threads=self.threads), lost=None)
+        return Tracker(TorchBackend(checkpoint, fusion=False, threads=self.threads), lost=None)
 
 
 class Progress(Protocol):

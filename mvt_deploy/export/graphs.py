@@ -1,7 +1,7 @@
 """The network as two graphs: a template graph that runs once per target and a search graph that runs once per frame.
 
-Both take uint8 BGR crops as OpenCV cuts them; everything from colour order to the decoded box is inside. They are put
-together from parts that :mod:`.rewrites` exchanges for faster ones with the same result.
+Both take uint8 BGR crops, as OpenCV cuts them. Everything from the colour order to the decoded box is inside. The
+graphs are put together from modules, which :mod:`.rewrites` exchanges for faster ones that compute the same function.
 """
 
 from __future__ import annotations
@@ -14,11 +14,15 @@ from torch import Tensor, nn
 
 from ..network import MVT, SEARCH_SIZE, TEMPLATE_SIZE
 from ..network.blocks import SiamMoViT
-from ..network.inference import Located, decode, hann_window, prepare
+from ..network.inference import Prediction, decode, hann_window, prepare
 
 
 class Prepare(nn.Module):
-    """uint8 BGR crops ``[n, H, W, 3]`` to RGB images in 0..1, ``[n, 3, H, W]``, in the precision of the graph."""
+    """Converts BGR crops uint8 ``[n, H, W, 3]`` to RGB images ``[n, 3, H, W]`` in 0..1.
+
+    Args:
+        dtype: Floating-point type of the graph.
+    """
 
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()
@@ -29,29 +33,38 @@ class Prepare(nn.Module):
 
 
 class JointBlock(nn.Module):
-    """A Siam-MoViT block cut where the template stops being alone.
+    """A Siam-MoViT block, divided into the part that depends on the template alone and the joint part.
 
-    ``template`` gives what the block knows of the template without the search image; ``forward`` does the rest.
+    :meth:`template` computes the first part, once per target; :meth:`forward` computes the second one.
+
+    Args:
+        block: The network's block.
     """
 
     keeps: tuple[str, ...] = ("features", "tokens")
+    """Names of the tensors that :meth:`template` returns and :meth:`forward` takes."""
 
     def __init__(self, block: SiamMoViT) -> None:
         super().__init__()
         self.block = block
 
     def template(self, z: Tensor) -> tuple[Tensor, ...]:
-        """From the template's feature map ``[n, C, h, w]``: what :meth:`forward` wants, named by ``keeps``."""
+        """The template's part, from its feature map ``[n, C, h, w]``."""
         return z, self.block.tokens(z)
 
     def forward(self, x: Tensor, features: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Feature maps of search and template, from the search's map ``[n, C, H, W]`` and the template's part."""
         return self.block(x, features, tokens)
 
 
 class Locate(nn.Module):
-    """Neck, head and decoding: feature maps of search and template ``[n, 128, 16, 16]``, ``[n, 128, 8, 8]`` to a box.
+    """Neck, head and decoding: from feature maps of search and template to a box.
 
-    The head's sigmoids and the decoding are in fp32 whatever the precision of the rest.
+    The maps are ``[n, 128, 16, 16]`` and ``[n, 128, 8, 8]``. The head's sigmoids and the decoding are computed in fp32,
+    whatever the precision of the other layers.
+
+    Args:
+        model: The network, whose neck and head are used.
     """
 
     window: Tensor
@@ -61,15 +74,35 @@ class Locate(nn.Module):
         self.neck, self.feature_fusor, self.box_head = model.neck, model.feature_fusor, model.box_head
         self.register_buffer("window", hann_window(), persistent=False)
 
-    def forward(self, x: Tensor, z: Tensor) -> Located:
+    def forward(self, x: Tensor, z: Tensor) -> Prediction:
         return decode(self.box_head(self.feature_fusor(*self.neck(x, z))), self.window)
 
 
+FEATURE = (
+    "Template feature without a meaning of its own: the template graph's output goes into the search graph's input of "
+    "the same name, once per target."
+)
+
+
 class Graph(nn.Module):
-    """A module that becomes one ONNX file: its role in the bundle, its crop's side, the names of its tensors."""
+    """A module that becomes one ONNX file.
+
+    Attributes:
+        role: Role of the file in the bundle, ``template`` or ``search``.
+        size: Side of its crop in pixels.
+        summary: What the graph computes, in a sentence.
+        descriptions: Meaning of its inputs and outputs by name, except the template features.
+    """
 
     role: ClassVar[str]
     size: ClassVar[int]
+    summary: ClassVar[str]
+    descriptions: ClassVar[dict[str, str]]
+
+    @property
+    def template_features(self) -> tuple[str, ...]:
+        """Names of the tensors that go from the template graph to the search graph."""
+        raise NotImplementedError
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -83,14 +116,24 @@ class Graph(nn.Module):
 
 
 class TemplateGraph(Graph):
-    """``crop`` uint8 ``[n, 128, 128, 3]`` to everything that does not depend on the search image."""
+    """From ``crop`` uint8 ``[n, 128, 128, 3]`` to the template features, which do not depend on the search image."""
 
     role = "template"
     size = TEMPLATE_SIZE
+    summary = "MVT tracker, template graph: encodes the target as it looks in its first frame. Runs once per target."
+    descriptions: ClassVar = {
+        "crop": "Template crops, uint8 BGR, [n, 128, 128, 3] for n targets: the square around the centre of the "
+        "target's box with a side of 2 * sqrt(width * height), resized to 128 x 128 pixels. What lies outside the "
+        "frame is black.",
+    }
 
     def __init__(self, prepare: Prepare, stem: nn.Module, block: JointBlock) -> None:
         super().__init__()
         self.prepare, self.stem, self.block = prepare, stem, block
+
+    @property
+    def template_features(self) -> tuple[str, ...]:
+        return self.block.keeps
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -98,17 +141,26 @@ class TemplateGraph(Graph):
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        return self.block.keeps
+        return self.template_features
 
     def forward(self, crop: Tensor) -> tuple[Tensor, ...]:
         return self.block.template(self.stem(self.prepare(crop)))
 
 
 class SearchGraph(Graph):
-    """``crop`` uint8 ``[n, 256, 256, 3]`` and the template's features to ``box``, ``score`` and ``score_map``."""
+    """From ``crop`` uint8 ``[n, 256, 256, 3]`` and the template features to ``box``, ``score`` and ``score_map``."""
 
     role = "search"
     size = SEARCH_SIZE
+    summary = "MVT tracker, search graph: finds the target in its search region. Runs once per frame."
+    descriptions: ClassVar = {
+        "crop": "Search crops, uint8 BGR, [n, 256, 256, 3] for n targets: the square around the centre of the "
+        "target's box in the frame before with a side of 4 * sqrt(width * height), resized to 256 x 256 pixels. What "
+        "lies outside the frame is black.",
+        "box": "Predicted boxes, float32 [n, 4]: centre x, centre y, width, height as fractions of the crop's side.",
+        "score": "Confidence of each box, float32 [n] in 0..1: the score map's value at the chosen cell.",
+        "score_map": "Score of every cell of 16 x 16 pixels, float32 [n, 16, 16] in 0..1, not weighted by the window.",
+    }
 
     def __init__(
         self,
@@ -124,14 +176,18 @@ class SearchGraph(Graph):
         self.down, self.block_4, self.locate = down, block_4, locate
 
     @property
+    def template_features(self) -> tuple[str, ...]:
+        return self.block_3.keeps
+
+    @property
     def inputs(self) -> tuple[str, ...]:
-        return ("crop", *self.block_3.keeps)
+        return ("crop", *self.template_features)
 
     @property
     def outputs(self) -> tuple[str, ...]:
         return ("box", "score", "score_map")
 
-    def forward(self, crop: Tensor, *template: Tensor) -> Located:
+    def forward(self, crop: Tensor, *template: Tensor) -> Prediction:
         x, z = self.block_3(self.stem(self.prepare(crop)), *template)
         z = self.down(z)
         x, z = self.block_4(self.down(x), *self.block_4.template(z))
@@ -139,14 +195,14 @@ class SearchGraph(Graph):
 
 
 class Graphs(NamedTuple):
-    """The pair that together is the tracker's network; the two share their stem and first joint block."""
+    """Template graph and search graph, which together are the network; they share their stem and first joint block."""
 
     template: TemplateGraph
     search: SearchGraph
 
 
 def split(model: MVT) -> Graphs:
-    """The two graphs of a network in fp32, on a copy of it in evaluation mode."""
+    """The two graphs of a network, in fp32 and in evaluation mode, made from a copy of it."""
     model = copy.deepcopy(model).eval().requires_grad_(False).float()
     backbone = model.backbone
     stem = nn.Sequential(backbone.conv_1, backbone.layer_1, backbone.layer_2, backbone.layer_3[0])
@@ -159,10 +215,14 @@ def split(model: MVT) -> Graphs:
 
 
 def cast(graphs: Graphs, dtype: torch.dtype) -> None:
-    """Give the graphs another precision; decoding stays in fp32.
+    """Convert the graphs to another floating-point type; decoding stays in fp32.
 
-    It comes after the rewrites, which are exact in fp32 only: weights that are folded together in half precision are
-    off by ten times what rounding them once costs.
+    Convert after the rewrites, which are exact in fp32 only: weights folded together in half precision have ten times
+    the error of weights that are rounded once.
+
+    Args:
+        graphs: The graphs, which are changed in place.
+        dtype: ``torch.float32`` or ``torch.float16``.
     """
     window = graphs.search.locate.window
     for graph in graphs:

@@ -1,8 +1,8 @@
-"""How far an exported graph is from the PyTorch network, on crops of real photographs."""
+"""How far an exported graph is from the PyTorch network, on crops of photographs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,59 +16,75 @@ from ..network import MVT, SEARCH_SIZE
 from ..network.inference import GRID, decode, hann_window, prepare
 
 TOLERANCE = {"fp32": 1e-4, "fp16": 5e-3, "int8": 0.15}
-"""Largest difference of any output a graph may have: scores in 0..1, boxes in fractions of the crop."""
+"""Largest difference of any output by precision: of scores in 0..1, of boxes in fractions of the crop."""
 
 Array = npt.NDArray[np.generic]
 Runner = Callable[[dict[str, Array]], dict[str, Array]]
-"""Named arrays in, named arrays out."""
+"""A graph as a function of named arrays that returns named arrays."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What the PyTorch network says of one batch of pairs, in float32."""
+class Batch:
+    """Crops of one batch and the PyTorch network's answers to them.
 
-    score_map: npt.NDArray[np.float32]  # (n, 16, 16)
-    boxes: npt.NDArray[np.float32]  # (n, 256, 4): the box decoded at every cell
+    Attributes:
+        pairs: The crops.
+        score_map: Score maps, float32 ``[n, 16, 16]``.
+        boxes: Boxes decoded at every cell, float32 ``[n, 256, 4]``.
+    """
+
+    pairs: CropPairs
+    score_map: npt.NDArray[np.float32]
+    boxes: npt.NDArray[np.float32]
 
 
 @torch.inference_mode()
-def reference(model: MVT, pairs: CropPairs) -> list[Answer]:
-    """The network's own answers, a batch at a time."""
-    answers = []
+def reference(model: MVT, pairs: CropPairs) -> list[Batch]:
+    """The network's own answers in fp32, in batches."""
+    return list(_answers(model, pairs))
+
+
+def _answers(model: MVT, pairs: CropPairs) -> Iterator[Batch]:
     for batch in pairs.batches():
         maps = model(prepare(torch.from_numpy(batch.template)), prepare(torch.from_numpy(batch.search)))
         rows, columns = torch.meshgrid(torch.arange(GRID), torch.arange(GRID), indexing="ij")
         centres = (torch.stack([columns, rows])[None] + maps.offset) / GRID
         boxes = torch.cat([centres, maps.size], 1).flatten(2).transpose(1, 2)
-        answers.append(Answer(decode(maps, hann_window()).score_map.numpy(), boxes.numpy()))
-    return answers
+        yield Batch(batch, decode(maps, hann_window()).score_map.numpy(), boxes.numpy())
 
 
-def measure(template: Runner, search: Runner, pairs: CropPairs, answers: list[Answer], precision: str) -> Parity:
-    """Run the graphs on the pairs and compare with the network's answers.
+def measure(template: Runner, search: Runner, batches: list[Batch], precision: str) -> Parity:
+    """Run the graphs on crops and compare their outputs with the network's.
 
-    A box is compared at the cell the graph chose, which must be a peak of the network's windowed score map within the
-    tolerance: two cells may tie, and either is then right.
+    A box is compared at the cell that the graph chose. That cell must be a peak of the network's windowed score map
+    within the tolerance: where two cells tie, either is right.
+
+    Args:
+        template: The template graph.
+        search: The search graph.
+        batches: Crops with the network's answers, from :func:`reference`.
+        precision: Precision of the graphs, which selects the tolerance.
 
     Raises:
-        ParityError: an output differs by more than ``TOLERANCE[precision]``, or is not finite.
+        ParityError: An output differs by more than ``TOLERANCE[precision]``, or is not finite.
     """
     tolerance = TOLERANCE[precision]
     window = hann_window().numpy()
     worst = box_error = 0.0
-    for batch, answer in zip(pairs.batches(), answers, strict=True):
-        features = template({"crop": batch.template})
-        found = {k: np.asarray(v, np.float32) for k, v in search({"crop": batch.search, **features}).items()}
-        n = np.arange(len(batch.search))
+    for batch in batches:
+        features = template({"crop": batch.pairs.template})
+        given = {"crop": batch.pairs.search, **features}
+        found = {name: np.asarray(value, np.float32) for name, value in search(given).items()}
+        n = np.arange(len(batch.pairs.search))
         cell = (found["score_map"] * window).reshape(len(n), -1).argmax(1)
-        weighted = (answer.score_map * window).reshape(len(n), -1)
-        picked = answer.score_map.reshape(len(n), -1)[n, cell]
+        weighted = (batch.score_map * window).reshape(len(n), -1)
+        picked = batch.score_map.reshape(len(n), -1)[n, cell]
         errors = [
-            np.abs(found["score_map"] - answer.score_map).max(),
+            np.abs(found["score_map"] - batch.score_map).max(),
             np.abs(found["score"] - picked).max(),
             (weighted.max(1) - weighted[n, cell]).max(),
         ]
-        boxes = float(np.abs(found["box"] - answer.boxes[n, cell]).max())
+        boxes = float(np.abs(found["box"] - batch.boxes[n, cell]).max())
         box_error = max(box_error, boxes)
         worst = float(np.max([worst, boxes, *errors]))  # NaN stays
     if not worst <= tolerance:
@@ -76,4 +92,5 @@ def measure(template: Runner, search: Runner, pairs: CropPairs, answers: list[An
             f"the {precision} graphs differ from the network by {worst:.2e}, above the tolerance {tolerance:.0e}: "
             "nothing was written; check the checkpoint (is it trained?), or leave this precision out."
         )
-    return Parity(f"torch {torch.__version__} fp32", len(pairs.template), worst, box_error * SEARCH_SIZE, tolerance)
+    cases = sum(len(batch.pairs.search) for batch in batches)
+    return Parity(f"torch {torch.__version__} fp32", cases, worst, box_error * SEARCH_SIZE, tolerance)

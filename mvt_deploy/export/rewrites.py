@@ -16,7 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..errors import UserError
 from ..network.blocks import PATCH, Attention, ConvNormAct, SiamMoViT, Transformer, fold, unfold
-from ..network.inference import GRID, Located, decode
+from ..network.inference import GRID, Prediction, decode
 from ..network.model import SCORE_CLAMP, SEARCH_SIZE, TEMPLATE_SIZE, CenterHead, Maps
 from .graphs import Graphs, JointBlock, Locate, Prepare
 
@@ -340,13 +340,13 @@ class MergedLocate(Locate):
             x = self.box_head.get_submodule(f"conv{i}_{name}")(x)
         return x
 
-    def forward(self, x: Tensor, z: Tensor) -> Located:
+    def forward(self, x: Tensor, z: Tensor) -> Prediction:
         correlation = self._correlation(x, z)
         weight = torch.cat([c.weight for c in self.first])
         bias = torch.cat([c.bias for c in self.first])
         parts = F.relu(F.conv2d(correlation, weight, bias, padding=1)).chunk(3, 1)
         score, size, offset = (self._branch(n, p) for n, p in zip(CenterHead.BRANCHES, parts, strict=True))
-        return decode(Maps(_squash(score), _squash(size), offset.float()), self.window)
+        return decode(Maps(_clamped_sigmoid(score), _clamped_sigmoid(size), offset.float()), self.window)
 
 
 def merge_neck_into_head(graphs: Graphs) -> None:
@@ -380,14 +380,14 @@ class PeakLocate(MergedLocate):
         side = torch.arange(2 * self.REACH + 1)
         self.register_buffer("around", (side[:, None] * wide + side).flatten(), persistent=False)  # (81,)
 
-    def forward(self, x: Tensor, z: Tensor) -> Located:
+    def forward(self, x: Tensor, z: Tensor) -> Prediction:
         correlation = self._correlation(x, z)
-        score = _squash(self._branch("ctr", F.relu(self.first[0](correlation)))).reshape(-1, GRID * GRID)
+        score = _clamped_sigmoid(self._branch("ctr", F.relu(self.first[0](correlation)))).reshape(-1, GRID * GRID)
         peak = (score * self.window.reshape(-1)).argmax(1, keepdim=True)  # (n, 1)
         row, column = peak // GRID, peak % GRID
         size, offset = self._at(correlation, row, column)
         centre = (torch.cat([column, row], 1) + offset) / GRID
-        return Located(torch.cat([centre, size], 1), score.gather(1, peak)[:, 0], score.reshape(-1, GRID, GRID))
+        return Prediction(torch.cat([centre, size], 1), score.gather(1, peak)[:, 0], score.reshape(-1, GRID, GRID))
 
     def _at(self, correlation: Tensor, row: Tensor, column: Tensor) -> tuple[Tensor, Tensor]:
         """Size and offset, ``[n, 2]`` each, at one cell of every map."""
@@ -408,7 +408,7 @@ class PeakLocate(MergedLocate):
                 if i < self.REACH - 1:  # the last one stands on the peak, which is inside
                     patch = patch * mask[:, :, rim : side - rim, rim : side - rim]
         raw = patch.reshape(-1, 4)
-        return _squash(raw[:, :2]), raw[:, 2:].float()
+        return _clamped_sigmoid(raw[:, :2]), raw[:, 2:].float()
 
 
 def regress_at_peak(graphs: Graphs) -> None:
@@ -518,5 +518,5 @@ def _stacked(layers: list[Any], groups: int) -> nn.Conv2d:
     return _convolution(weight, bias, padding=0, groups=groups)
 
 
-def _squash(x: Tensor) -> Tensor:
+def _clamped_sigmoid(x: Tensor) -> Tensor:
     return x.float().sigmoid().clamp(SCORE_CLAMP, 1 - SCORE_CLAMP)

@@ -11,7 +11,17 @@ PATCH = 2
 
 
 class ConvNormAct(nn.Module):
-    """Convolution without bias, then optionally batch norm and ReLU. ``[B, in, H, W] -> [B, out, H', W']``."""
+    """Convolution without bias, then optionally batch norm and ReLU: ``[B, inputs, H, W] -> [B, outputs, H/s, W/s]``.
+
+    Args:
+        inputs: Number of input channels.
+        outputs: Number of output channels.
+        kernel: Side of the kernel in pixels; the padding is half of it.
+        stride: Stride ``s`` in pixels.
+        groups: Number of groups of channels; ``inputs`` of them make a depthwise convolution.
+        norm: Add a batch norm.
+        act: Add a ReLU.
+    """
 
     def __init__(
         self,
@@ -38,7 +48,16 @@ class ConvNormAct(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """MobileNetV2 block: 1x1 expansion, depthwise 3x3, linear 1x1 reduction; a shortcut where shapes agree."""
+    """MobileNetV2 block: 1x1 expansion, depthwise 3x3 convolution, linear 1x1 reduction.
+
+    A residual connection is added where input and output have the same shape.
+
+    Args:
+        inputs: Number of input channels.
+        outputs: Number of output channels.
+        stride: Stride of the depthwise convolution.
+        expansion: Hidden channels per input channel.
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -54,7 +73,12 @@ class InvertedResidual(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention without positional encoding. ``[B, N, C] -> [B, N, C]``."""
+    """Multi-head self-attention without positional encoding: ``[B, N, C] -> [B, N, C]``.
+
+    Args:
+        width: Number of channels ``C`` of a token.
+        heads: Number of attention heads; it divides ``width``.
+    """
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -70,7 +94,16 @@ class Attention(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Pre-norm encoder layer: attention and a two-layer ReLU feed-forward, each with a shortcut. ``[B, N, C]``."""
+    """Pre-norm encoder layer: attention and a two-layer feed-forward network, each with a residual connection.
+
+    Tokens are ``[B, N, C]`` before and after.
+
+    Args:
+        width: Number of channels ``C`` of a token.
+        hidden: Number of channels between the two feed-forward layers.
+        heads: Number of attention heads.
+        dropout: Dropout probability in training.
+    """
 
     def __init__(self, width: int, hidden: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -90,14 +123,19 @@ class Transformer(nn.Module):
 
 
 def unfold(x: Tensor) -> Tensor:
-    """Feature map to tokens: ``[B, C, H, W] -> [B, P, N, C]``, P = 4 places in a patch, N = H*W/4 patches."""
+    """Feature map to tokens: ``[B, C, H, W] -> [B, P, N, C]`` with P = 4 cells per patch and N = H*W/4 patches."""
     rows, columns = x.shape[2] // PATCH, x.shape[3] // PATCH
     x = x.unflatten(3, (columns, PATCH)).unflatten(2, (rows, PATCH))  # (B, C, rows, ph, columns, pw)
     return x.permute(0, 3, 5, 2, 4, 1).flatten(3, 4).flatten(1, 2)
 
 
 def fold(tokens: Tensor, height: int) -> Tensor:
-    """Tokens back to the feature map ``[B, P, N, C] -> [B, C, H, W]``; the inverse of :func:`unfold`."""
+    """Tokens back to a feature map: ``[B, P, N, C] -> [B, C, H, W]``; the inverse of :func:`unfold`.
+
+    Args:
+        tokens: The tokens.
+        height: Height ``H`` of the feature map in cells.
+    """
     rows = height // PATCH
     x = tokens.unflatten(2, (rows, -1)).unflatten(1, (PATCH, PATCH))  # (B, ph, pw, rows, columns, C)
     return x.permute(0, 5, 3, 1, 4, 2).flatten(4, 5).flatten(2, 3)
@@ -107,13 +145,13 @@ class SiamMoViT(nn.Module):
     """MobileViT block over two images whose tokens share one self-attention (search tokens first).
 
     Args:
-        channels: of the feature maps.
-        width: of the tokens.
-        hidden: of the feed-forward layers.
-        depth: number of transformer layers.
-        heads: attention heads.
-        dropout: in training; the published value is 0.1.
-        joint: False keeps attention within each image (the paper's ablation without fusion).
+        channels: Number of channels of the feature maps.
+        width: Number of channels of a token.
+        hidden: Number of hidden channels of the feed-forward layers.
+        depth: Number of transformer layers.
+        heads: Number of attention heads.
+        dropout: Dropout probability in training; the published value is 0.1.
+        fusion: False keeps attention within each image (the paper's ablation without fusion).
     """
 
     def __init__(
@@ -124,10 +162,10 @@ class SiamMoViT(nn.Module):
         depth: int,
         heads: int = 4,
         dropout: float = 0.1,
-        joint: bool = True,
+        fusion: bool = True,
     ) -> None:
         super().__init__()
-        self.joint = joint
+        self.attends_jointly = fusion  # `fusion` is a published key
         self.local_rep = nn.Sequential()
         self.local_rep.add_module("conv_3x3", ConvNormAct(channels, channels, 3))
         self.local_rep.add_module("conv_1x1", ConvNormAct(channels, width, 1, norm=False, act=False))
@@ -137,12 +175,12 @@ class SiamMoViT(nn.Module):
         self.fusion = ConvNormAct(2 * channels, channels, 3)
 
     def tokens(self, x: Tensor) -> Tensor:
-        """What the attention sees of one image: ``[B, C, H, W] -> [B, P, N, width]``."""
+        """Local representation of one image as tokens: ``[B, C, H, W] -> [B, P, N, width]``."""
         return unfold(self.local_rep(x))
 
     def attend(self, search: Tensor, template: Tensor) -> tuple[Tensor, Tensor]:
         """Run the transformer over both images' tokens ``[B, P, Ns, C]``, ``[B, P, Nt, C]``."""
-        if not self.joint:
+        if not self.attends_jointly:
             return self._attend(search), self._attend(template)
         both = self._attend(torch.cat([search, template], dim=2))
         return both[:, :, : search.shape[2]], both[:, :, search.shape[2] :]

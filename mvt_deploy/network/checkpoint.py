@@ -84,12 +84,12 @@ def _listing(label: str, keys: list[str]) -> str:
     return f"{label}: {listed}"
 
 
-def load_checkpoint(path: str | os.PathLike[str], joint: bool = True) -> MVT:
+def load_checkpoint(path: str | os.PathLike[str], fusion: bool = True) -> MVT:
     """Load a network from a checkpoint, which must hold exactly its parameters.
 
     Args:
         path: A ``.safetensors`` file or a PyTorch archive.
-        joint: False keeps attention within each image (the paper's ablation without fusion).
+        fusion: False keeps attention within each image (the paper's ablation without fusion).
 
     Returns:
         The network in evaluation mode, as float32.
@@ -104,7 +104,7 @@ def load_checkpoint(path: str | os.PathLike[str], joint: bool = True) -> MVT:
             f"the keys of checkpoint {path} begin with '{_PARALLEL}', which torch.nn.DataParallel adds: save the state "
             "dict of the network inside it, model.module.state_dict()."
         )
-    model = MVT(joint)
+    model = MVT(fusion)
     expected = model.state_dict()
     counters = {k for k in expected if k.endswith("num_batches_tracked")}  # not used in inference; some files drop them
     problems = []

@@ -12,9 +12,14 @@ from .model import SEARCH_SIZE, STRIDE, Maps
 GRID = SEARCH_SIZE // STRIDE
 
 
-class Located(NamedTuple):
-    """``box`` ``[n, 4]`` (centre x, y, width, height; fractions of the search crop), ``score`` ``[n]``,
-    ``score_map`` ``[n, 16, 16]``; all float32."""
+class Prediction(NamedTuple):
+    """What the network says of ``n`` search crops, in float32.
+
+    Attributes:
+        box: Centre x, centre y, width and height ``[n, 4]`` as fractions of the search crop.
+        score: The score map's value at the chosen cell ``[n]``, 0..1.
+        score_map: Score of every cell ``[n, 16, 16]``, 0..1.
+    """
 
     box: Tensor
     score: Tensor
@@ -22,26 +27,29 @@ class Located(NamedTuple):
 
 
 def prepare(crops: Tensor) -> Tensor:
-    """uint8 BGR crops ``[n, H, W, 3]`` to the network's RGB image, float32 in 0..1, ``[n, 3, H, W]``."""
+    """Convert BGR crops uint8 ``[n, H, W, 3]`` to the network's RGB images float32 ``[n, 3, H, W]`` in 0..1."""
     return crops.float().permute(0, 3, 1, 2).flip(1) / 255
 
 
 def hann_window(grid: int = GRID) -> Tensor:
-    """The ``[grid, grid]`` window the score is weighted with before the argmax, as published.
+    """The window that the score map is weighted with before the argmax, float32 ``[grid, grid]``, as published.
 
-    Outer product of the ``grid`` inner samples of a symmetric Hann window: its corners are not zero.
+    It is the outer product of the ``grid`` inner samples of a symmetric Hann window, so its corners are not zero.
+
+    Args:
+        grid: Side of the score map in cells.
     """
     samples = torch.arange(1, grid + 1, dtype=torch.float64)
     row = 0.5 * (1 - torch.cos(2 * torch.pi * samples / (grid + 1)))
     return torch.outer(row, row).float()
 
 
-def decode(maps: Maps, window: Tensor) -> Located:
+def decode(maps: Maps, window: Tensor) -> Prediction:
     """The box at the peak of the windowed score map, in fp32.
 
     Args:
-        maps: the head's output on a ``grid`` x ``grid`` map.
-        window: ``[grid, grid]``.
+        maps: The head's output on a map of ``grid`` x ``grid`` cells.
+        window: Weights of the cells ``[grid, grid]``, as :func:`hann_window` gives them.
     """
     grid = window.shape[-1]
     score = maps.score.float().reshape(-1, grid * grid)
@@ -51,4 +59,4 @@ def decode(maps: Maps, window: Tensor) -> Located:
     offset = maps.offset.float().reshape(-1, 2, grid * grid).gather(2, pick)[..., 0]
     cell = torch.cat([peak % grid, peak // grid], dim=1)  # (n, 2): column, row
     centre = (cell + offset) / grid
-    return Located(torch.cat([centre, size], dim=1), score.gather(1, peak)[:, 0], score.reshape(-1, grid, grid))
+    return Prediction(torch.cat([centre, size], dim=1), score.gather(1, peak)[:, 0], score.reshape(-1, grid, grid))

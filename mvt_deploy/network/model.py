@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .blocks import ConvNormAct, InvertedResidual, SiamMoViT
 
 PARAMETERS = 5_480_405
-"""Number of trainable parameters, as published."""
+"""Number of trainable parameters of the published network."""
 STRIDE = 16
 """Pixels of the search crop per cell of the score map."""
 TEMPLATE_SIZE, SEARCH_SIZE = 128, 256
@@ -22,9 +22,11 @@ SCORE_CLAMP = 1e-4
 
 
 class TemplateFeatures(NamedTuple):
-    """Everything of the template that does not depend on the search image.
+    """The part of the template's features that does not depend on the search image.
 
-    ``features`` float ``[B, 96, 16, 16]``; ``tokens`` float ``[B, 4, 64, 144]`` (patch places, patches, width).
+    Attributes:
+        features: Feature map, float ``[B, 96, 16, 16]``.
+        tokens: Its tokens, float ``[B, 4, 64, 144]`` (cells per patch, patches, width).
     """
 
     features: Tensor
@@ -32,10 +34,12 @@ class TemplateFeatures(NamedTuple):
 
 
 class Maps(NamedTuple):
-    """The head's output on the 16x16 grid.
+    """The head's output on the grid, which is 16x16 for a search crop of 256x256.
 
-    ``score`` ``[B, 1, 16, 16]`` in 1e-4..1-1e-4; ``size`` ``[B, 2, 16, 16]`` (w, h) as fractions of the search crop;
-    ``offset`` ``[B, 2, 16, 16]`` (x, y) in cells, unbounded.
+    Attributes:
+        score: Score map ``[B, 1, 16, 16]`` in 1e-4..1-1e-4.
+        size: Width and height of the box ``[B, 2, 16, 16]`` as fractions of the search crop.
+        offset: Offset x, y of the box centre ``[B, 2, 16, 16]`` in cells, unbounded.
     """
 
     score: Tensor
@@ -44,37 +48,46 @@ class Maps(NamedTuple):
 
 
 class Backbone(nn.Module):
-    """MobileViT-v1-S-like trunk, stride 16: MobileNetV2 blocks, then two Siam-MoViT blocks."""
+    """Trunk of stride 16 in the manner of MobileViT-v1-S: MobileNetV2 blocks, then two Siam-MoViT blocks.
 
-    def __init__(self, joint: bool = True) -> None:
+    Args:
+        fusion: False keeps attention within each image.
+    """
+
+    def __init__(self, fusion: bool = True) -> None:
         super().__init__()
         self.conv_1 = ConvNormAct(3, 16, 3, stride=2)
         self.layer_1 = nn.Sequential(InvertedResidual(16, 32, 1, 4))
         self.layer_2 = nn.Sequential(
             InvertedResidual(32, 64, 2, 4), InvertedResidual(64, 64, 1, 4), InvertedResidual(64, 64, 1, 4)
         )
-        self.layer_3 = nn.ModuleList([InvertedResidual(64, 96, 2, 4), SiamMoViT(96, 144, 288, 2, joint=joint)])
-        self.layer_4 = nn.ModuleList([InvertedResidual(96, 128, 2, 4), SiamMoViT(128, 192, 384, 4, joint=joint)])
+        self.layer_3 = nn.ModuleList([InvertedResidual(64, 96, 2, 4), SiamMoViT(96, 144, 288, 2, fusion=fusion)])
+        self.layer_4 = nn.ModuleList([InvertedResidual(96, 128, 2, 4), SiamMoViT(128, 192, 384, 4, fusion=fusion)])
 
     def stem(self, image: Tensor) -> Tensor:
-        """The part that sees one image: ``[B, 3, H, W]`` to ``[B, 96, H/8, W/8]``."""
+        """The layers before the first joint block: ``[B, 3, H, W] -> [B, 96, H/8, W/8]``."""
         return self.layer_3[0](self.layer_2(self.layer_1(self.conv_1(image))))
 
     def template(self, image: Tensor) -> TemplateFeatures:
-        """Features of the template image that do not depend on the search image."""
+        """Features of the template image ``[B, 3, 128, 128]`` that do not depend on the search image."""
         features = self.stem(image)
         movit = self.layer_3[1]
         assert isinstance(movit, SiamMoViT)
         return TemplateFeatures(features, movit.tokens(features))
 
     def forward(self, search: Tensor, template: TemplateFeatures) -> tuple[Tensor, Tensor]:
-        """``(search, template)`` feature maps ``[B, 128, H/16, W/16]`` after the joint blocks."""
+        """Feature maps of search and template ``[B, 128, H/16, W/16]`` after the joint blocks.
+
+        Args:
+            search: Search image ``[B, 3, H, W]``.
+            template: What :meth:`template` returned.
+        """
         x, z = self.layer_3[1](self.stem(search), template.features, template.tokens)
         return self.layer_4[1](self.layer_4[0](x), self.layer_4[0](z))
 
 
 class Neck(nn.Module):
-    """Batch norms of the two feature maps."""
+    """One batch norm per feature map, of the search image and of the template."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -86,7 +99,7 @@ class Neck(nn.Module):
 
 
 class ChannelAttention(nn.Module):
-    """Squeeze and excitation over correlation channels, without reduction."""
+    """Squeeze-and-excitation over the correlation channels, without reduction."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -99,7 +112,11 @@ class ChannelAttention(nn.Module):
 
 
 class PixelwiseCorrelation(nn.Module):
-    """Every template cell as a 1x1 kernel over the search map: ``[B, C, 16, 16] -> [B, 64, 16, 16]``."""
+    """Every template cell as a 1x1 kernel over the search map: ``[B, C, 16, 16] -> [B, 64, 16, 16]``.
+
+    Args:
+        cells: Number of template cells.
+    """
 
     def __init__(self, cells: int) -> None:
         super().__init__()
@@ -140,7 +157,7 @@ class CenterHead(nn.Module):
             self.add_module(f"conv5_{branch}", nn.Conv2d(widths[4], outputs, 1))
 
     def branch(self, name: str, x: Tensor) -> Tensor:
-        """Raw output of one branch, before the sigmoid."""
+        """Raw output of a branch (``ctr``, ``size`` or ``offset``) before the sigmoid."""
         for i in range(5):
             x = self.get_submodule(f"conv{i + 1}_{name}")(x)
         return x
@@ -162,22 +179,22 @@ class MVT(nn.Module):
     multiples of 32 work too (training at low resolution): template features are then enlarged to 8x8 before the neck.
 
     Args:
-        joint: False keeps attention within each image (the paper's ablation without fusion).
+        fusion: False keeps attention within each image (the paper's ablation without fusion).
     """
 
-    def __init__(self, joint: bool = True) -> None:
+    def __init__(self, fusion: bool = True) -> None:
         super().__init__()
-        self.backbone = Backbone(joint)
+        self.backbone = Backbone(fusion)
         self.neck = Neck(128)
         self.feature_fusor = FeatureFusor(TEMPLATE_GRID**2, 256)
         self.box_head = CenterHead(256)
 
     def encode_template(self, template: Tensor) -> TemplateFeatures:
-        """Run once per target."""
+        """Encode template images ``[B, 3, 128, 128]``; this runs once per target."""
         return self.backbone.template(template)
 
     def track(self, search: Tensor, template: TemplateFeatures) -> Maps:
-        """Run once per frame."""
+        """Head's maps of search images ``[B, 3, H, W]`` and their templates; this runs once per frame."""
         x, z = self.neck(*self.backbone(search, template))
         if z.shape[-1] != TEMPLATE_GRID:
             z = F.interpolate(z, size=(TEMPLATE_GRID, TEMPLATE_GRID), mode="bilinear", align_corners=False)

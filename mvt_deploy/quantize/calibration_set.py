@@ -21,10 +21,10 @@ from ..files import draft_folder
 
 INDEX = "calibration.json"
 FORMAT = 1
-FEWEST = 16
-"""Pairs a set must have: activation ranges of fewer say little."""
-_QUALITY = 95  # of the JPEG files: a third of a PNG's size, and less than a camera's own compression
-_SMOOTHEST_NOISE = 0.5  # correlation of neighbouring pixels: 0 for noise, above 0.8 for anything a lens made
+MIN_PAIRS = 16
+"""Smallest number of pairs of a set: ranges measured on fewer say little."""
+_QUALITY = 95  # JPEG quality: a third of a PNG's size, and a smaller loss than a camera's own compression
+_MAX_NOISE_CORRELATION = 0.5  # correlation of neighbouring pixels: 0 for noise, above 0.8 for anything a lens made
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,13 @@ class Sample:
     """Where one pair came from.
 
     Attributes:
-        template: file of the template crop.
-        search: file of the search crop.
-        source: name of the clip.
-        frame: number of the search crop's frame in the clip, from 0.
-        kind: ``"path"`` (as the tracker cut it), ``"hard"`` (the same, where its score was low) or ``"jitter"``
-            (window displaced and rescaled).
-        score: the tracker's score in that frame, 0..1.
+        template: File name of the template crop.
+        search: File name of the search crop.
+        source: Name of the clip.
+        frame: Index of the search crop's frame in the clip, from 0.
+        kind: ``"path"`` (the window that the tracker cut), ``"hard"`` (such a window in a frame with a low score) or
+            ``"jitter"`` (a window displaced and rescaled at random).
+        score: The tracker's score in that frame, 0..1.
     """
 
     template: str
@@ -57,8 +57,16 @@ class _Index:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One pair before it is a file: BGR crops uint8 ``[128, 128, 3]`` and ``[256, 256, 3]``, and what :class:`Sample`
-    says of them."""
+    """One recorded pair.
+
+    Attributes:
+        template: Template crop, BGR uint8 ``[128, 128, 3]``.
+        search: Search crop, BGR uint8 ``[256, 256, 3]``.
+        source: Name of the clip.
+        frame: Index of the search crop's frame in the clip, from 0.
+        kind: How the window was chosen, see :class:`Sample`.
+        score: The tracker's score in that frame, 0..1.
+    """
 
     template: npt.NDArray[np.uint8]
     search: npt.NDArray[np.uint8]
@@ -70,7 +78,13 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class CropSet:
-    """A calibration set in memory: its pairs, where they came from, and the digest of its files."""
+    """A calibration set in memory.
+
+    Attributes:
+        pairs: The crops.
+        samples: Where each pair came from.
+        digest: SHA-256 digest of the set's files.
+    """
 
     pairs: CropPairs
     samples: list[Sample]
@@ -78,19 +92,24 @@ class CropSet:
 
 
 def holds_crops(folder: Path) -> bool:
-    """True where a folder holds a calibration set."""
+    """Whether a folder holds a calibration set."""
     return (folder / INDEX).is_file()
 
 
 def write_crops(folder: Path, recordings: Sequence[Recording]) -> None:
-    """Write a set, whole or not at all; an earlier set in the folder is replaced.
+    """Write a calibration set, whole or not at all; an earlier set in the folder is replaced.
+
+    Args:
+        folder: Folder of the set.
+        recordings: The pairs.
 
     Raises:
-        CalibrationError: too few pairs, or the folder cannot be written or holds something else.
+        CalibrationError: There are too few pairs, or the folder cannot be written or holds something else.
     """
-    if len(recordings) < FEWEST:
+    if len(recordings) < MIN_PAIRS:
         raise CalibrationError(
-            f"{len(recordings)} pairs are too few to calibrate on: give more or longer clips (at least {FEWEST} pairs)."
+            f"{len(recordings)} pairs are too few to calibrate on: give more or longer clips "
+            f"(at least {MIN_PAIRS} pairs)."
         )
     require_place(folder)
     folder = folder.resolve()  # "." has no name, and of a link it is the set that is replaced
@@ -105,7 +124,7 @@ def require_place(folder: Path) -> None:
     """Check that a set may be written to a folder.
 
     Raises:
-        CalibrationError: the folder holds something else, or is a file.
+        CalibrationError: The folder holds something else, or is a file.
     """
     try:
         taken = folder.exists() and not holds_crops(folder) and (not folder.is_dir() or any(folder.iterdir()))
@@ -136,10 +155,10 @@ def _save(path: Path, image: npt.NDArray[np.uint8]) -> None:
 
 
 def read_crops(folder: Path) -> CropSet:
-    """Read a set and check that it shows something.
+    """Read a calibration set and check that its pictures are not noise.
 
     Raises:
-        CalibrationError: no set there, a damaged one, one with too few pairs, or pictures of random noise.
+        CalibrationError: There is no set in the folder, or it is damaged, has too few pairs, or shows random noise.
     """
     path = folder / INDEX
     again = "record it again with  mvt-deploy calibrate."
@@ -153,8 +172,8 @@ def read_crops(folder: Path) -> CropSet:
         raise CalibrationError(f"{path} is damaged ({error}): {again}") from error
     if index.format > FORMAT:
         raise CalibrationError(f"{path} has format {index.format}, this mvt-deploy reads up to {FORMAT}: update it.")
-    if len(index.pairs) < FEWEST:
-        raise CalibrationError(f"{folder} has {len(index.pairs)} pairs, fewer than {FEWEST}: {again}")
+    if len(index.pairs) < MIN_PAIRS:
+        raise CalibrationError(f"{folder} has {len(index.pairs)} pairs, fewer than {MIN_PAIRS}: {again}")
     digest = hashlib.sha256()
     images: dict[str, npt.NDArray[np.uint8]] = {}
     for sample in index.pairs:
@@ -185,12 +204,16 @@ def _load(folder: Path, name: str, again: str) -> npt.NDArray[np.uint8]:
 
 
 def refuse_noise(pairs: CropPairs, name: str) -> None:
-    """Random data gives activation ranges that fit no picture.
+    """Refuse pairs that show random noise, because ranges measured on noise fit no picture.
+
+    Args:
+        pairs: The pairs.
+        name: Name of the set, for the message.
 
     Raises:
-        CalibrationError: most crops look like noise: neighbouring pixels do not resemble each other.
+        CalibrationError: In most search crops, neighbouring pixels are hardly correlated.
     """
-    if float(np.median([_smoothness(image) for image in pairs.search])) < _SMOOTHEST_NOISE:
+    if float(np.median([_smoothness(image) for image in pairs.search])) < _MAX_NOISE_CORRELATION:
         raise CalibrationError(
             f"the crops of {name} are noise, and ranges measured on noise fit no picture: "
             "record real clips with  mvt-deploy calibrate."
@@ -198,7 +221,7 @@ def refuse_noise(pairs: CropPairs, name: str) -> None:
 
 
 def _smoothness(image: npt.NDArray[np.uint8]) -> float:
-    """Correlation of horizontally neighbouring pixels, -1..1; 1 for an image of one colour."""
+    """Correlation of horizontally neighbouring pixels, -1..1; 1 for an image of a single colour."""
     grey = image.mean(axis=2)
     left, right = grey[:, :-1].ravel(), grey[:, 1:].ravel()
     if left.std() < 1 or right.std() < 1:

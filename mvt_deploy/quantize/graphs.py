@@ -1,118 +1,117 @@
-"""The int8 graphs of a bundle: one search graph a target, beside the floating-point template graph it goes with."""
+"""The int8 graphs of a bundle: one search graph per target, beside the floating-point template graph it goes with."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Collection
+from dataclasses import replace
 
 import onnx
 
-from ..assets import asset
-from ..bundle import Calibration, GraphInfo
-from ..crops import CropPairs
-from ..errors import CalibrationError
-from ..export.parity import Answer, measure
+from ..bundle import Bundle, GraphInfo, graph_file, write_manifest
+from ..crops import photograph_pairs
+from ..export.parity import Batch, measure, reference
 from ..export.session import runner
 from ..files import sha256
-from .placement import RULES
-from .qdq import OPSET, quantise, tensors_needed
-from .ranges import METHODS, RangeStore, weights_digest
-
-SOURCES = {"ort": ("fp32", "ort"), "openvino": ("fp32", "portable"), "tensorrt": ("fp16", "portable")}
-"""Precision and target of the graph each int8 graph is made from: what stays unquantised for TensorRT is fp16."""
-
-
-@dataclass(frozen=True, slots=True)
-class Int8:
-    """How to quantise.
-
-    Attributes:
-        calibration: folder of a calibration set, or of a cache of ranges; None is the set that ships.
-        method: how a range is chosen from what was measured (see :data:`.ranges.METHODS`).
-        keep: by target, names of nodes that stay in floating point.
-        targets: what to make graphs for.
-    """
-
-    calibration: Path | None = None
-    method: str = METHODS[0]
-    keep: Mapping[str, Collection[str]] = field(default_factory=dict)
-    targets: Sequence[str] = tuple(RULES)
-
-    def __post_init__(self) -> None:
-        for what, name, names in (("method", self.method, METHODS), *(("target", t, RULES) for t in self.targets)):
-            if name not in names:
-                raise CalibrationError(f"there is no int8 {what} '{name}': choose one of {', '.join(names)}.")
-
-    def store(self, say: Callable[[str], None]) -> RangeStore:
-        """Where the ranges come from.
-
-        Raises:
-            CalibrationError: the folder holds neither a set nor a cache, or something damaged.
-        """
-        return RangeStore(self.calibration or asset("calibration"), say)
+from ..network import load_checkpoint
+from ..progress import SILENT, Progress
+from .placement import rule
+from .qdq import OPSET, quantize
+from .ranges import RangeStore
+from .source import Int8Options, QuantizationSource, open_quantization_source
 
 
-def int8_graphs(
-    place: Path,
-    graphs: Sequence[GraphInfo],
-    how: Int8,
-    store: RangeStore,
-    checkpoint: Path,
-    pairs: CropPairs,
-    answers: list[Answer],
-    say: Callable[[str], None],
-) -> list[GraphInfo]:
-    """Write, measure and describe the int8 graphs.
+def quantize_bundle(bundle: Bundle, options: Int8Options, store: RangeStore, progress: Progress = SILENT) -> Bundle:
+    """Write int8 search graphs into a bundle's folder and enter them in its manifest.
 
     Args:
-        place: folder of the bundle being made.
-        graphs: its floating-point graphs.
-        how: method, exceptions and targets.
-        store: where activation ranges come from.
-        checkpoint: its file.
-        pairs: crops to compare on.
-        answers: what the PyTorch network says of them.
-        say: told what is being done, a line at a time.
+        bundle: Bundle with fp32 graphs, and fp16 graphs for the target ``tensorrt``.
+        options: Method and targets.
+        store: Calibration folder.
+        progress: Receives what is being done.
+
+    Returns:
+        The bundle with the int8 graphs.
 
     Raises:
-        CalibrationError: no ranges for a graph.
-        ParityError: a graph differs from the network by more than int8's tolerance.
+        CalibrationError: There are no ranges for a graph.
+        ParityError: A graph differs from the PyTorch network by more than the tolerance of int8.
     """
-    made = []
-    weights = weights_digest(checkpoint)
-    for target in how.targets:
-        precision, flavour = SOURCES[target]
-        search = _find(graphs, "search", precision, flavour)
-        template = _find(graphs, "template", precision, "portable")
-        model = onnx.load(place / search.file)
-        ranges, count, digest = store.ranges(
-            place / search.file, place / template.file, tensors_needed(model, target), weights, how.method
-        )
-        path = place / f"search.int8.{target}.onnx"
-        say(f"quantising {path.name}")
-        keep = how.keep.get(target, ())
-        quantised = quantise(model, ranges, target, keep)
-        onnx.checker.check_model(quantised, full_check=True)
-        onnx.save(quantised, path)
-        # ONNX Runtime's own rewriting of fp16 Q/DQ pairs gives wrong numbers: TensorRT's graph is measured without it.
-        run = runner(path, fuse_qdq=target != "tensorrt")
-        parity = measure(runner(place / template.file), run, pairs, answers, "int8")
-        made.append(replace(template, precision="int8", target=target))
-        made.append(
-            replace(
-                search,
-                file=path.name,
-                sha256=sha256(path),
-                precision="int8",
-                target=target,
-                opset=OPSET,
-                parity=parity,
-                calibration=Calibration(how.method, count, digest, sorted(keep)),
-            )
-        )
-    return made
+    batches = _reference(bundle)
+    for target in options.targets:
+        source = open_quantization_source(bundle, target, options.method, store)
+        progress.message(f"quantising {graph_file('search', 'int8', target)}")
+        bundle = write_int8(bundle, source, batches=batches)
+    return bundle
 
 
-def _find(graphs: Sequence[GraphInfo], role: str, precision: str, target: str) -> GraphInfo:
-    return next(g for g in graphs if (g.role, g.precision, g.target) == (role, precision, target))
+def write_int8(
+    bundle: Bundle,
+    source: QuantizationSource,
+    keep: Collection[str] = (),
+    batches: list[Batch] | None = None,
+) -> Bundle:
+    """Quantise, check and compare one search graph, and enter it in the manifest in place of an earlier one.
+
+    Args:
+        bundle: Bundle whose folder is written to.
+        source: What the graph is made from.
+        keep: Names of nodes that stay in floating point.
+        batches: Crops with the network's answers; None computes them from the bundle's checkpoint.
+
+    Returns:
+        The bundle with the graph.
+
+    Raises:
+        ParityError: The graph differs from the PyTorch network by more than the tolerance of int8.
+    """
+    bundle, info = _write(bundle, source, keep)
+    search = runner(bundle.folder / info.file, fuse_qdq=rule(source.target).fuse_qdq)
+    parity = measure(runner(source.template_file), search, batches or _reference(bundle), "int8")
+    return _enter(bundle, replace(info, parity=parity))
+
+
+def write_candidate(bundle: Bundle, source: QuantizationSource, keep: Collection[str]) -> Bundle:
+    """Quantise one search graph without comparing it with the network, to be judged by its trajectories.
+
+    Args:
+        bundle: Bundle whose folder is written to.
+        source: What the graph is made from.
+        keep: Names of nodes that stay in floating point.
+    """
+    return _write(bundle, source, keep)[0]
+
+
+def _reference(bundle: Bundle) -> list[Batch]:
+    return reference(load_checkpoint(bundle.checkpoint()), photograph_pairs())
+
+
+def _write(bundle: Bundle, source: QuantizationSource, keep: Collection[str]) -> tuple[Bundle, GraphInfo]:
+    model = quantize(source.model, source.ranges, source.target, keep)
+    properties = {entry.key: entry.value for entry in model.metadata_props}
+    onnx.helper.set_model_props(model, {**properties, "precision": "int8", "target": source.target})
+    onnx.checker.check_model(model, full_check=True)
+    path = bundle.folder / graph_file("search", "int8", source.target)
+    onnx.save(model, path)
+    info = replace(
+        source.search,
+        file=path.name,
+        sha256=sha256(path),
+        precision="int8",
+        target=source.target,
+        opset=OPSET,
+        calibration=replace(source.calibration, kept=sorted(keep)),
+    )
+    bundle = _enter(bundle, replace(source.template, precision="int8", target=source.target))
+    return _enter(bundle, info), info
+
+
+def _enter(bundle: Bundle, info: GraphInfo) -> Bundle:
+    """The bundle with a graph's description in its manifest, in place of one of the same role, precision and target."""
+
+    def key(graph: GraphInfo) -> tuple[str, str, str]:
+        return graph.role, graph.precision, graph.target
+
+    by_key = {key(graph): graph for graph in (*bundle.manifest.graphs, info)}  # a key keeps its place
+    manifest = replace(bundle.manifest, graphs=list(by_key.values()))
+    write_manifest(bundle.folder, manifest)
+    return Bundle(bundle.folder, manifest)

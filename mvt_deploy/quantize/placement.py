@@ -1,4 +1,4 @@
-"""Which nodes each target runs in int8, and how their inputs and outputs are quantised."""
+"""Which nodes each runtime runs in int8, and how their inputs and outputs are quantised."""
 
 from __future__ import annotations
 
@@ -13,17 +13,24 @@ from ..errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How a target wants its Q/DQ nodes.
+    """How a runtime expects its Q/DQ nodes.
 
     Attributes:
-        operators: what runs in int8; products only where one side is constant.
-        symmetric: activations as int8 around zero, where others take uint8 with a zero point.
-        outputs: a node's result is quantised too, with a ReLU behind it absorbed by the zero point: ONNX Runtime's
-            int8 convolution has no other form.
-        additions: a residual sum between quantised values is quantised, so that the chain stays in int8.
-        bias: biases as int32 in the product of the scales; otherwise they stay as they are.
-        safe_only: only convolutions that every TensorRT has an int8 kernel for.
+        precision: Precision of the graphs the int8 graph is made from, which unquantised nodes keep.
+        graphs: Target of those graphs.
+        operators: Operators that run in int8; products only where one side is constant.
+        symmetric: Quantise activations to int8 around zero; otherwise to uint8 with a zero point.
+        outputs: Quantise a node's result too, with a ReLU behind it absorbed by the zero point: ONNX Runtime's int8
+            convolution has no other form.
+        additions: Quantise a residual sum of quantised values, so that the chain stays in int8.
+        bias: Store biases as int32 in the product of the scales; otherwise they stay in floating point.
+        safe_only: Quantise only convolutions that every TensorRT version has an int8 kernel for.
+        fuse_qdq: ONNX Runtime may turn the Q/DQ pairs into its own int8 operators. It computes wrong numbers when it
+            does so with the fp16 pairs of TensorRT's graph.
     """
+
+    precision: str
+    graphs: str
 
     operators: frozenset[str]
     symmetric: bool = False
@@ -31,22 +38,23 @@ class Rule:
     additions: bool = False
     bias: bool = False
     safe_only: bool = False
+    fuse_qdq: bool = True
 
 
 RULES: Mapping[str, Rule] = {
-    "ort": Rule(frozenset({"Conv", "Gemm", "MatMul"}), outputs=True, additions=True, bias=True),
-    "openvino": Rule(frozenset({"Conv", "Gemm", "MatMul"})),
-    "tensorrt": Rule(frozenset({"Conv"}), symmetric=True, safe_only=True),
+    "ort": Rule("fp32", "ort", frozenset({"Conv", "Gemm", "MatMul"}), outputs=True, additions=True, bias=True),
+    "openvino": Rule("fp32", "portable", frozenset({"Conv", "Gemm", "MatMul"})),
+    "tensorrt": Rule("fp16", "portable", frozenset({"Conv"}), symmetric=True, safe_only=True, fuse_qdq=False),
 }
-"""By target. Attention's own products, softmax and LayerNormalization have no constant side, or are not listed: they
-stay in floating point everywhere."""
+"""Rules by target. Attention's products, softmax and LayerNormalization stay in floating point everywhere: they have no
+constant side, or are not listed."""
 
 
 def rule(target: str) -> Rule:
-    """The rule of a target.
+    """The rule of a target (``"ort"``, ``"openvino"`` or ``"tensorrt"``).
 
     Raises:
-        UserError: there is no such target.
+        UserError: There is no such target.
     """
     if target not in RULES:
         raise UserError(f"there is no int8 target '{target}': choose one of {', '.join(RULES)}.")
@@ -65,11 +73,11 @@ def candidates(model: onnx.ModelProto, target: str) -> list[str]:
     """Names of the nodes that a target runs in int8, in the graph's order.
 
     Args:
-        model: a search graph in floating point.
+        model: A search graph in floating point.
         target: ``"ort"``, ``"openvino"`` or ``"tensorrt"``.
 
     Raises:
-        UserError: there is no such target.
+        UserError: There is no such target.
     """
     wanted = rule(target)
     shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}

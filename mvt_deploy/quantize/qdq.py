@@ -15,25 +15,33 @@ from onnx import helper, numpy_helper
 from .placement import Rule, candidates, rule, weight_axis
 
 Ranges = Mapping[str, tuple[float, float]]
-"""Tensor name to its lowest and highest value in use."""
+"""Lowest and highest value in use, by tensor name."""
 
 OPSET = 19
-"""The first with Q/DQ of fp16 tensors."""
+"""The first opset with Q/DQ of fp16 tensors."""
 _LARGEST = {np.dtype(np.uint8): 255, np.dtype(np.int8): 127}
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """An activation's quantisation: ``value = scale * (q - zero)``; ``zero`` is uint8 or int8."""
+    """An activation's quantisation, ``value = scale * (q - zero)``.
+
+    Attributes:
+        scale: Step between neighbouring values.
+        zero: Zero point; its type is that of the quantised values.
+    """
 
     scale: float
     zero: np.uint8 | np.int8
 
 
 def activation_scale(low: float, high: float, symmetric: bool) -> Scale:
-    """The quantisation that covers ``low`` to ``high`` and has an exact zero.
+    """The quantisation that covers a range and represents zero exactly.
 
-    uint8 with a zero point, or int8 from -127 to 127 without one (TensorRT's form).
+    Args:
+        low: Lowest value of the range.
+        high: Highest value of the range.
+        symmetric: Quantise to int8 from -127 to 127 without a zero point (TensorRT's form), otherwise to uint8.
     """
     low, high = min(low, 0.0), max(high, 0.0)
     if symmetric:
@@ -42,17 +50,17 @@ def activation_scale(low: float, high: float, symmetric: bool) -> Scale:
     return Scale(scale, np.uint8(np.clip(round(-low / scale), 0, 255)))
 
 
-def quantise_weight(
+def quantize_weight(
     weight: npt.NDArray[np.floating], axis: int
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """Symmetric int8, one scale a channel.
+    """Quantise a weight to symmetric int8 with one scale per output channel.
 
     Args:
-        weight: of a convolution or product.
-        axis: of the output channels.
+        weight: Weight of a convolution or product.
+        axis: Axis of the output channels.
 
     Returns:
-        int8 of the weight's shape, and the channels' scales, float32 ``[channels]``.
+        The quantised weight, int8 in the same shape, and the scales, float32 ``[channels]``.
     """
     values = weight.astype(np.float32)
     others = tuple(i for i in range(values.ndim) if i != axis % values.ndim)
@@ -61,32 +69,32 @@ def quantise_weight(
 
 
 def tensors_needed(model: onnx.ModelProto, target: str) -> list[str]:
-    """The activations whose ranges :func:`quantise` asks for, in the graph's order."""
+    """The activations whose ranges :func:`quantize` asks for, in the graph's order."""
     return _Plan(model, rule(target), set(candidates(model, target))).needed()
 
 
-def quantise(model: onnx.ModelProto, ranges: Ranges, target: str, keep: Collection[str] = ()) -> onnx.ModelProto:
+def quantize(model: onnx.ModelProto, ranges: Ranges, target: str, keep: Collection[str] = ()) -> onnx.ModelProto:
     """Quantise a search graph for a target.
 
     Args:
-        model: the graph in floating point; it is not changed. For TensorRT its fp16 form.
-        ranges: of every tensor :func:`tensors_needed` names.
+        model: The graph in floating point (fp16 for TensorRT); it is not changed.
+        ranges: Range of every tensor that :func:`tensors_needed` names.
         target: ``"ort"``, ``"openvino"`` or ``"tensorrt"``.
-        keep: names of nodes that stay in floating point.
+        keep: Names of nodes that stay in floating point.
 
     Returns:
-        The graph with QuantizeLinear and DequantizeLinear nodes; its inputs and outputs are the model's.
+        The graph with QuantizeLinear and DequantizeLinear nodes and the same inputs and outputs.
 
     Raises:
-        UserError: there is no such target.
-        KeyError: a range is missing.
+        UserError: There is no such target.
+        KeyError: A range is missing.
     """
     chosen = set(candidates(model, target)) - set(keep)
     return _Writer(copy.deepcopy(model), rule(target), chosen, ranges).write()
 
 
 class _Plan:
-    """What becomes int8, and which tensors are quantised for it."""
+    """Which nodes run in int8, and which tensors are quantised for them."""
 
     def __init__(self, model: onnx.ModelProto, wanted: Rule, chosen: set[str]) -> None:
         self.graph, self.rule, self.chosen = model.graph, wanted, set(chosen)
@@ -100,7 +108,7 @@ class _Plan:
             self.chosen |= self._additions()
 
     def absorbed(self, node: onnx.NodeProto) -> onnx.NodeProto | None:
-        """The ReLU that is the only reader of a node, where the rule absorbs it."""
+        """The ReLU that alone reads a node's result, where the rule absorbs it; otherwise None."""
         out = node.output[0]
         if not self.rule.outputs or out in self.outputs or len(self.readers[out]) != 1:
             return None
@@ -108,7 +116,7 @@ class _Plan:
         return reader if reader.op_type == "Relu" else None
 
     def result(self, node: onnx.NodeProto) -> str | None:
-        """The tensor that is quantised behind a chosen node; None where its result stays in floating point."""
+        """Name of the tensor that is quantised behind a chosen node; None where its result stays in floating point."""
         if not self.rule.outputs or node.op_type not in ("Conv", "Add"):
             return None
         relu = self.absorbed(node)
@@ -116,7 +124,7 @@ class _Plan:
         return None if name in self.outputs else name
 
     def operands(self, node: onnx.NodeProto) -> list[str]:
-        """The activations a chosen node reads."""
+        """Names of the activations that a chosen node reads."""
         return list(node.input) if node.op_type == "Add" else [node.input[0]]
 
     def needed(self) -> list[str]:
@@ -129,7 +137,7 @@ class _Plan:
         return list(names)
 
     def _additions(self) -> set[str]:
-        """Sums of two activations that quantised nodes write and a quantised node reads."""
+        """Names of the sums of two activations that quantised nodes write."""
         found: set[str] = set()
         for node in self.graph.node:
             if node.op_type != "Add" or node.output[0] in self.outputs:
@@ -141,7 +149,7 @@ class _Plan:
 
 
 class _Writer:
-    """Writes the Q/DQ nodes of a plan into a model of its own."""
+    """Writes the Q/DQ nodes of a plan into a model, which it changes in place."""
 
     def __init__(self, model: onnx.ModelProto, wanted: Rule, chosen: set[str], ranges: Ranges) -> None:
         self.model, self.rule, self.ranges = model, wanted, ranges
@@ -149,11 +157,11 @@ class _Writer:
         self.initializers = {tensor.name: tensor for tensor in model.graph.initializer}
         self.constants: dict[str, npt.NDArray[np.generic]] = {}
         self.scales: dict[str, Scale] = {}
-        self.ready: dict[str, str] = {}  # tensor -> its quantised and dequantised form
+        self.ready: dict[str, str] = {}  # tensor name -> name of its dequantised form
         self.nodes: list[onnx.NodeProto] = []
 
     def write(self) -> onnx.ModelProto:
-        renamed: dict[str, str] = {}  # what every later reader reads instead
+        renamed: dict[str, str] = {}  # tensor name -> name that later nodes read instead
         dropped: set[str] = set()
         for node in list(self.model.graph.node):
             if node.name in dropped:
@@ -195,7 +203,7 @@ class _Writer:
             self._bias(node, weight)
 
     def _pair(self, name: str) -> str:
-        """The Q/DQ pair behind a tensor, written where it is first wanted; the name of what comes out."""
+        """Write the Q/DQ pair behind a tensor where it is first needed; returns the name of its output."""
         if name in self.ready.values():
             return name
         if name not in self.ready:
@@ -212,10 +220,10 @@ class _Writer:
         return self.ready[name]
 
     def _weight(self, node: onnx.NodeProto) -> npt.NDArray[np.float32]:
-        """Exchange a node's weight; returns its scales."""
+        """Replace a node's weight by an int8 one; returns its scales."""
         name, axis = node.input[1], weight_axis(node)
         stored = numpy_helper.to_array(self.initializers[name])
-        values, scale = quantise_weight(stored, axis)
+        values, scale = quantize_weight(stored, axis)
         out = f"{name}/dequantised"
         if out not in self.ready.values():
             inputs = [
@@ -243,7 +251,7 @@ class _Writer:
         node.input[2] = own
 
     def _float(self, value: float) -> npt.NDArray[np.generic]:
-        """A scale in the type of the graph's activations."""
+        """A scale in the floating-point type of the graph."""
         half = any(t.data_type == onnx.TensorProto.FLOAT16 for t in self.model.graph.initializer)
         return np.asarray(value, np.float16 if half else np.float32)
 

@@ -1,4 +1,4 @@
-"""Activation ranges of a graph on a calibration set, and the cache that keeps them."""
+"""Activation ranges of a graph, measured on a calibration set, and the cache that keeps them."""
 
 from __future__ import annotations
 
@@ -8,37 +8,36 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 from onnxruntime.quantization.calibrate import HistogramCollector
 from safetensors.numpy import load_file
 
 from ..crops import CropPairs
 from ..errors import CalibrationError
+from ..export.session import open_session, runner
 from ..files import write_whole
+from ..progress import SILENT, Progress
 from .calibration_set import CropSet, holds_crops, read_crops
+from .qdq import Ranges
 
 CACHE = "ranges.json"
 METHODS = ("percentile", "minmax", "entropy")
-"""The first is the default: see ``benchmarks/results/int8.json`` for what each costs."""
+"""Ways to choose a range; the first is the default. ``benchmarks/results/int8.json`` says what each costs."""
 PERCENTILE = 99.999
 FORMAT = 1
 _BINS = 2048
-_SAMPLED = 1 << 16  # values of a tensor a batch that enter its histogram; extremes are taken of all
-_LEVELS = 255  # of entropy's trial quantisations
-
-Ranges = dict[str, tuple[float, float]]
-"""Tensor to lowest and highest value."""
+_SAMPLED = 1 << 16  # values per tensor and batch that enter the histogram; the extremes are those of all values
+_LEVELS = 255  # levels of the trial quantisations of the entropy method
 
 
 def weights_digest(checkpoint: Path) -> str:
-    """Digest of a checkpoint's tensors, by name; its file's bytes also hold metadata, in no fixed order."""
+    """Digest of a checkpoint's tensors by name; the file's own bytes also hold metadata, in no fixed order."""
     digest = hashlib.sha256()
     for name, values in sorted(load_file(checkpoint).items()):
         digest.update(repr((name, str(values.dtype), values.shape)).encode() + np.ascontiguousarray(values).tobytes())
@@ -46,10 +45,14 @@ def weights_digest(checkpoint: Path) -> str:
 
 
 def graph_key(model: onnx.ModelProto, checkpoint: str) -> str:
-    """Digest of what a graph computes: its nodes and names, and :func:`weights_digest` instead of its own weights.
+    """Digest of what a graph computes: its nodes and names, and the checkpoint's digest instead of its own weights.
 
-    Weights are folded by the exporting machine's own arithmetic, so their last bits differ between processors that
-    give the same graph.
+    Weights are folded by the exporting machine's arithmetic, so their last bits differ between processors that export
+    the same graph.
+
+    Args:
+        model: The graph.
+        checkpoint: :func:`weights_digest` of the checkpoint it was made from.
     """
     digest = hashlib.sha256(checkpoint.encode())
     for node in model.graph.node:
@@ -67,37 +70,35 @@ def measure_ranges(
     names: Sequence[str],
     method: str = METHODS[0],
 ) -> Ranges:
-    """Run the graphs over the pairs and measure the tensors.
+    """Run the graphs over pairs of crops and measure tensors.
 
-    Percentile and entropy are ONNX Runtime's own calibrators: the range that holds 99.999 % of the values, and the one
-    whose quantised histogram is nearest to the original in the Kullback–Leibler divergence.
+    ``percentile`` and ``entropy`` are ONNX Runtime's calibrators: the range that holds 99.999 % of the values, and the
+    range whose quantised histogram is nearest to the original in Kullback–Leibler divergence.
 
     Args:
-        search: the search graph's file.
-        template: the template graph's file, whose features the search graph reads.
-        pairs: of the calibration set.
-        names: tensors to measure.
-        method: one of :data:`METHODS`.
+        search: File of the search graph.
+        template: File of the template graph, whose features the search graph reads.
+        pairs: Crops to run the graphs on.
+        names: Names of the tensors to measure.
+        method: One of :data:`METHODS`.
 
     Raises:
-        CalibrationError: a value is not finite.
+        CalibrationError: A value is not finite.
     """
     model = onnx.load(search)
     inputs = {value.name for value in model.graph.input}
     measured = copy.deepcopy(model)
     have = {value.name for value in measured.graph.output} | inputs
     measured.graph.output.extend(onnx.helper.make_empty_tensor_value_info(n) for n in names if n not in have)
-    features = _session(template.read_bytes())
-    session = _session(measured.SerializeToString())
+    encode = runner(template)
+    session = open_session(measured.SerializeToString())
     collector = HistogramCollector("percentile", False, _BINS, _LEVELS, PERCENTILE, "same")
     low: dict[str, float] = dict.fromkeys(names, math.inf)
     high: dict[str, float] = dict.fromkeys(names, -math.inf)
     inside = [name for name in names if name not in inputs]
     for batch in pairs.batches(4):
-        given = dict(
-            zip([o.name for o in features.get_outputs()], features.run(None, {"crop": batch.template}), strict=True)
-        )
-        feed = {"crop": batch.search, **{k: v for k, v in given.items() if k in inputs}}
+        features = encode({"crop": batch.template})
+        feed = {"crop": batch.search, **{k: v for k, v in features.items() if k in inputs}}
         found = dict(zip(inside, session.run(inside, feed), strict=True))
         values = {n: np.asarray(found[n] if n in found else feed[n], np.float32) for n in names}
         for name, value in values.items():
@@ -110,36 +111,30 @@ def measure_ranges(
             collector.collect_value({name: _sample(value) for name, value in values.items()})
     if method == "minmax":
         return {name: (low[name], high[name]) for name in names}
-    with contextlib.redirect_stdout(io.StringIO()):  # it reports every step
+    with contextlib.redirect_stdout(io.StringIO()):  # the calibrator prints every step
         bounds = collector.compute_percentile() if method == "percentile" else collector.compute_entropy()
     return {name: (max(low[name], float(bounds[name][0])), min(high[name], float(bounds[name][1]))) for name in names}
 
 
 def _sample(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Every n-th value, n odd so that no channel or column of a power of two is left out."""
+    """Every n-th value; n is odd, so that every channel and column of a power-of-two layout is sampled."""
     flat = values.ravel()
     return flat[:: max(1, flat.size // _SAMPLED) | 1]
 
 
-def _session(model: bytes) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-
 class RangeStore:
-    """A calibration folder: ranges come from its cache where that knows the graph, else they are measured on its crops.
+    """A calibration folder: ranges come from its cache if it knows the graph, otherwise they are measured on its crops.
 
     Args:
-        folder: holds a calibration set, or a cache, or both.
-        say: told what is measured, a line at a time.
+        folder: Folder with a calibration set, a cache of ranges, or both.
+        progress: Receives what is measured.
 
     Raises:
-        CalibrationError: it holds neither, or something damaged.
+        CalibrationError: The folder holds neither, or something damaged.
     """
 
-    def __init__(self, folder: Path, say: Callable[[str], None] = lambda _line: None) -> None:
-        self.folder, self._say = folder, say
+    def __init__(self, folder: Path, progress: Progress = SILENT) -> None:
+        self.folder, self._progress = folder, progress
         self._set: CropSet | None = read_crops(folder) if holds_crops(folder) else None
         self._entries = self._read()
         if self._set is None and not self._entries:
@@ -154,18 +149,21 @@ class RangeStore:
         """The ranges of a graph's tensors.
 
         Args:
-            search: the search graph's file.
-            template: the template graph's file.
-            names: tensors wanted.
+            search: File of the search graph.
+            template: File of the template graph.
+            names: Names of the tensors.
             checkpoint: :func:`weights_digest` of the checkpoint the graphs were made from.
-            method: one of :data:`METHODS`.
+            method: One of :data:`METHODS`.
 
         Returns:
-            Ranges by tensor, the number of pairs they were measured on, and the data's digest.
+            Ranges by tensor name, the number of pairs they were measured on, and the digest of those pairs.
 
         Raises:
-            CalibrationError: the cache does not know the graph, and there are no crops to measure it on.
+            CalibrationError: There is no such method, or the cache does not know the graph and there are no crops to
+                measure it on.
         """
+        if method not in METHODS:
+            raise CalibrationError(f"there is no int8 method '{method}': choose one of {', '.join(METHODS)}.")
         key = f"{graph_key(onnx.load(search), checkpoint)}-{method}"
         entry = self._entries.get(key)
         current = entry is not None and (self._set is None or entry["data"] == self._set.digest)
@@ -177,7 +175,7 @@ class RangeStore:
                 "record some with  mvt-deploy calibrate CLIP, and give their folder with --calibration."
             )
         count = len(self._set.samples)
-        self._say(f"measuring activation ranges of {search.name} on {count} pairs")
+        self._progress.message(f"measuring activation ranges of {search.name} on {count} pairs")
         table = measure_ranges(search, template, self._set.pairs, names, method)
         self._entries[key] = {"data": self._set.digest, "pairs": count, "graph": search.name, "ranges": table}
         self._write()
@@ -196,7 +194,7 @@ class RangeStore:
             raise CalibrationError(f"{path} is damaged ({error}): remove it, and it is made again.") from error
 
     def _write(self) -> None:
-        """Keep the cache where the folder can be written; an installed package's cannot: it measures again."""
+        """Write the cache; where the folder cannot be written (an installed package), ranges are measured again."""
         rounded = {
             key: {**entry, "ranges": {n: [float(f"{v:.7g}") for v in bounds] for n, bounds in entry["ranges"].items()}}
             for key, entry in self._entries.items()
@@ -206,7 +204,7 @@ class RangeStore:
 
 
 def _checked(entry: dict[str, Any]) -> dict[str, Any]:
-    """An entry of the cache with numbers where numbers belong."""
+    """An entry of the cache, after its types and numbers were checked."""
     ranges = {str(name): (float(bounds[0]), float(bounds[1])) for name, bounds in entry["ranges"].items()}
     if not all(math.isfinite(v) for bounds in ranges.values() for v in bounds):
         raise ValueError("a range is not finite")

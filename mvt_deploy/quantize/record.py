@@ -1,8 +1,8 @@
-"""Run the tracker over clips and keep the crops it saw."""
+"""Records calibration pairs: runs the tracker over clips and keeps crops that it saw."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,20 +10,21 @@ import numpy as np
 from ..backends.base import Backend
 from ..errors import CalibrationError
 from ..geometry import BGRImage, Box, crop, crop_window
+from ..progress import SILENT, Progress
 from ..tracker import Tracker
 from ..video.sources import Source
 from .calibration_set import Recording
 
 PAIRS = 64
-"""Pairs of a set unless told otherwise."""
-_LOOKED_AT = 240  # frames of a clip that are kept in mind to choose from
-_LOST = 0.2  # a score below it has usually meant a lost target
-_SHARES = {"hard": 0.25, "jitter": 0.25}  # of a clip's pairs; the others lie evenly along the path
+"""Default number of pairs of a set."""
+_CONSIDERED = 240  # frames per clip, at most twice as many, that pairs are chosen from
+_LOST = 0.2  # lower scores usually mean a lost target
+_SHARES = {"hard": 0.25, "jitter": 0.25}  # shares of a clip's pairs; the other pairs lie evenly along the path
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """A clip and where its target is in the first frame (x, y, w, h; pixels)."""
+class ClipTarget:
+    """A clip and the box of its target in the first frame."""
 
     source: Source
     box: Box
@@ -39,62 +40,65 @@ class _Seen:
 
 def record(
     model: Backend,
-    targets: Sequence[Target],
+    targets: Sequence[ClipTarget],
     pairs: int = PAIRS,
     seed: int = 0,
-    watch: Callable[[str, int], None] = lambda _name, _frame: None,
+    progress: Progress = SILENT,
 ) -> list[Recording]:
     """Track every clip and choose pairs along its path.
 
-    Half of a clip's pairs lie evenly along the path, a quarter are the frames with the lowest scores, and a quarter are
-    cut from displaced and rescaled windows, as they are when the tracker was a little wrong.
+    Half of a clip's pairs lie evenly along the path. A quarter are the frames with the lowest scores. A quarter are cut
+    from displaced and rescaled windows, like those of a tracker that is slightly wrong.
 
     Args:
-        model: the network in fp32.
-        targets: clips and their first boxes.
-        pairs: how many pairs in all, shared evenly by the clips.
-        seed: of the jitter.
-        watch: told the clip's name and the frame that was tracked.
+        model: The network in fp32.
+        targets: Clips and their first boxes.
+        pairs: Total number of pairs, shared evenly by the clips.
+        seed: Seed of the random displacement and scale of the windows.
+        progress: Receives a task per clip, with one step per frame.
 
     Raises:
-        CalibrationError: the tracker lost the target of a clip for most of it.
-        SourceError: a frame cannot be decoded.
+        CalibrationError: A clip is too short, or its target was lost for most of it.
+        SourceError: A frame cannot be decoded.
     """
     random = np.random.default_rng(seed)
     made: list[Recording] = []
     for number, target in enumerate(targets):
         count = pairs * (number + 1) // len(targets) - pairs * number // len(targets)
-        made += _record_clip(model, target, count, random, watch)
+        made += _record_clip(model, target, count, random, progress)
     return made
 
 
 def _record_clip(
-    model: Backend, target: Target, count: int, random: np.random.Generator, watch: Callable[[str, int], None]
+    model: Backend, target: ClipTarget, count: int, random: np.random.Generator, progress: Progress
 ) -> list[Recording]:
     source = target.source
-    step = max(1, (source.count or 0) // _LOOKED_AT)
+    step = max(1, (source.count or 0) // _CONSIDERED)
     tracker = Tracker(model, lost=None)
     template: BGRImage | None = None
     seen: list[_Seen] = []
     scores: list[float] = []
-    for frame in source:
-        watch(source.name, frame.index)
-        if template is None:
-            spec = model.spec
-            tracker.init(frame.image, target.box)
-            template = crop(frame.image, crop_window(target.box, spec.template_factor), spec.template_size)
-            continue
-        own = tracker.cut(frame.image)
-        found = tracker.locate(own)
-        own = own[0].copy()
-        height, width = frame.image.shape[:2]
-        track = tracker.place(found, width, height)[0]
-        scores.append(track.score)
-        if frame.index % step == 0 and len(seen) < 2 * _LOOKED_AT:
-            jittered = crop(
-                frame.image, crop_window(_jitter(track.box, random), model.spec.search_factor), model.spec.search_size
-            )
-            seen.append(_Seen(frame.index, own, track.score, jittered))
+    with progress.task(source.name, source.count) as task:
+        for frame in source:
+            task.advance()
+            if template is None:
+                spec = model.spec
+                tracker.init(frame.image, target.box)
+                template = crop(frame.image, crop_window(target.box, spec.template_factor), spec.template_size)
+                continue
+            own = tracker.cut(frame.image)
+            found = tracker.locate(own)
+            own = own[0].copy()
+            height, width = frame.image.shape[:2]
+            track = tracker.place(found, width, height)[0]
+            scores.append(track.score)
+            if frame.index % step == 0 and len(seen) < 2 * _CONSIDERED:
+                jittered = crop(
+                    frame.image,
+                    crop_window(_jitter(track.box, random), model.spec.search_factor),
+                    model.spec.search_size,
+                )
+                seen.append(_Seen(frame.index, own, track.score, jittered))
     if template is None or not seen:
         raise CalibrationError(f"'{source.name}' is too short to calibrate on: give a clip of several frames.")
     if float(np.median(scores)) < _LOST:
@@ -122,7 +126,7 @@ def _evenly(seen: Sequence[_Seen], count: int) -> list[_Seen]:
 
 
 def _jitter(box: Box, random: np.random.Generator) -> Box:
-    """The box moved by up to 0.75 of its side and rescaled by a quarter, the published training's jitter halved."""
+    """The box moved by up to 0.75 of its side and rescaled by about 25 %: half the jitter of the published training."""
     side = float(np.sqrt(box.w * box.h))
     dx, dy = (float(v) for v in random.uniform(-0.75, 0.75, 2) * side)
     scale = float(np.exp(random.normal(0, 0.25)))

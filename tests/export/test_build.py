@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +21,13 @@ from mvt_deploy.assets import asset
 from mvt_deploy.crops import photograph_pairs
 from mvt_deploy.errors import BundleError, ParityError
 from mvt_deploy.export import export_bundle
-from mvt_deploy.export.build import _judged
 from mvt_deploy.export.parity import TOLERANCE, measure, reference
 from mvt_deploy.export.session import runner
 from mvt_deploy.geometry import clip, crop, crop_window, map_back
 from mvt_deploy.network import load_checkpoint
+from mvt_deploy.quantize.build import build_bundle, judge_graphs
+from mvt_deploy.quantize.source import Int8Options
+from mvt_deploy.version import __version__
 
 
 def test_manifest(bundle: Path) -> None:
@@ -83,8 +87,7 @@ def test_no_trace_of_the_exporting_machine(bundle: Path) -> None:
 
 @pytest.mark.parametrize("what", ["score", "box", "nan"])
 def test_a_graph_that_is_off_is_refused(bundle: Path, what: str) -> None:
-    pairs = photograph_pairs(4)
-    answers = reference(load_checkpoint(asset("mvt.safetensors")), pairs)
+    batches = reference(load_checkpoint(asset("mvt.safetensors")), photograph_pairs(4))
     search = runner(bundle / "search.onnx")
 
     def off(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -96,14 +99,12 @@ def test_a_graph_that_is_off_is_refused(bundle: Path, what: str) -> None:
         return found
 
     template = runner(bundle / "template.onnx")
-    measure(template, search, pairs, answers, "fp32")
+    measure(template, search, batches, "fp32")
     with pytest.raises(ParityError, match="nothing was written"):
-        measure(template, off, pairs, answers, "fp32")
+        measure(template, off, batches, "fp32")
 
 
 def test_a_failed_export_leaves_the_old_bundle(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import shutil
-
     folder = tmp_path / "mvt"
     shutil.copytree(bundle, folder)
     before = json.loads((folder / "manifest.json").read_text())
@@ -154,8 +155,17 @@ def _verdict(passed: bool) -> bundles.Gate:
     )  # fmt: skip
 
 
+@pytest.fixture
+def copied(bundle: Path, tmp_path: Path) -> bundles.Bundle:
+    """A copy of the bundle that a test may change."""
+    shutil.copytree(bundle, tmp_path / "mvt")
+    return bundles.open_bundle(tmp_path / "mvt")
+
+
 @pytest.mark.parametrize("force", [False, True])
-def test_the_judge_is_asked_about_every_search_graph_below_fp32_and_decides(bundle: Path, force: bool) -> None:
+def test_the_judge_is_asked_about_every_search_graph_below_fp32_and_decides(
+    copied: bundles.Bundle, force: bool
+) -> None:
     asked = []
 
     def judge(folder: Path, precision: str, target: str) -> bundles.Gate:
@@ -163,12 +173,69 @@ def test_the_judge_is_asked_about_every_search_graph_below_fp32_and_decides(bund
         asked.append((precision, target))
         return _verdict(False)
 
-    graphs = bundles.open_bundle(bundle).manifest.graphs
     if force:
-        assert _judged(bundle, graphs, judge, force, lambda line: None) == [_verdict(False)] * 4
+        judge_graphs(copied, judge, force=force)
+        assert bundles.open_bundle(copied.folder).manifest.gates == [_verdict(False)] * 4
     else:
         with pytest.raises(ParityError, match=r"search\.fp16\.onnx.*AO drops; nothing was written.*--force"):
-            _judged(bundle, graphs, judge, force, lambda line: None)
+            judge_graphs(copied, judge, force=force)
     below = [("fp16", "portable"), ("int8", "ort"), ("int8", "openvino"), ("int8", "tensorrt")]
     assert asked == (below if force else below[:1])
-    assert _judged(bundle, graphs, lambda *_: None, force, lambda line: None) == []
+
+
+@pytest.mark.slow
+def test_a_graph_over_the_budget_keeps_layers_in_floating_point_and_is_judged_once_as_it_is_written(
+    copied: bundles.Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The judge stands in for the gate: it wants two layers of TensorRT's graph back."""
+    monkeypatch.setattr("mvt_deploy.quantize.fp_layers.PAIRS", 4)
+    asked: list[tuple[str, int]] = []
+
+    def judge(folder: Path, precision: str, target: str) -> bundles.Gate:
+        if precision == "fp16":
+            return _verdict(True)
+        graph = bundles.open_bundle(folder).graph("search", precision, (target,))
+        assert graph.calibration
+        kept = len(graph.calibration.kept)
+        asked.append((target, kept))
+        return replace(_verdict(target != "tensorrt" or kept >= 2), reason=f"{kept} kept")
+
+    options = Int8Options(max_ao_drop=0.001, state=tmp_path / "state")
+    judged = judge_graphs(copied, judge, int8=options, store=options.open_store())
+    assert asked == [("ort", 0), ("openvino", 0), ("tensorrt", 0), ("tensorrt", 0), ("tensorrt", 1), ("tensorrt", 2)]
+    opened = bundles.open_bundle(copied.folder)
+    opened.verify()
+    assert [gate.reason for gate in opened.manifest.gates][1:] == ["0 kept", "0 kept", "2 kept"]
+    graph = opened.graph("search", "int8", ("tensorrt",))
+    assert graph.calibration
+    assert len(graph.calibration.kept) == 2
+    assert 0 < graph.parity.max_abs < TOLERANCE["int8"]
+    assert judged == opened
+    assert len(json.loads((tmp_path / "state" / "tensorrt.json").read_text())["layers"]) > 10
+
+
+def test_a_refused_graph_leaves_the_old_bundle(bundle: Path, tmp_path: Path) -> None:
+    """The export is refused after its graphs were written."""
+    folder = tmp_path / "mvt"
+    shutil.copytree(bundle, folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(ParityError, match="nothing was written"):
+        build_bundle(None, folder, fp16=True, judge=lambda *_: _verdict(False))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["mvt"]
+
+
+@pytest.mark.parametrize("file", ["template.onnx", "search.ort.onnx", "search.fp16.onnx", "search.int8.ort.onnx"])
+def test_graphs_say_what_they_are(bundle: Path, file: str) -> None:
+    model = onnx.load(bundle / file)
+    assert (model.producer_name, model.producer_version) == ("mvt-deploy", __version__)
+    role = file.split(".")[0]
+    assert f"{role} graph" in model.doc_string
+    properties = {entry.key: entry.value for entry in model.metadata_props}
+    assert properties["role"] == role
+    assert properties["precision"] == next((p for p in ("fp16", "int8") if p in file), "fp32")
+    described = {value.name: value.doc_string for value in (*model.graph.input, *model.graph.output)}
+    assert "uint8 BGR" in described["crop"]
+    assert all(len(text) > 40 for text in described.values())
+    if role == "search":
+        assert "fractions of the crop" in described["box"]

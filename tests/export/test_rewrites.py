@@ -20,7 +20,7 @@ from mvt_deploy.export.session import runner
 from mvt_deploy.export.to_onnx import example_inputs, to_onnx
 from mvt_deploy.network import MVT, load_checkpoint
 from mvt_deploy.network.blocks import unfold
-from mvt_deploy.network.inference import Located, decode, hann_window, prepare
+from mvt_deploy.network.inference import Prediction, decode, hann_window, prepare
 
 ORT_OPERATORS = ("fuse_attention", "flatten_tokens")
 RUNS_IN_TORCH = [name for name in REWRITES if name not in ORT_OPERATORS]
@@ -44,7 +44,7 @@ def pairs() -> CropPairs:
 
 
 @pytest.fixture(scope="module")
-def wanted(model: MVT, pairs: CropPairs) -> Located:
+def wanted(model: MVT, pairs: CropPairs) -> Prediction:
     crops = [prepare(torch.from_numpy(c)) for c in (pairs.template, pairs.search)]
     with torch.inference_mode():
         return decode(model(*crops), hann_window())
@@ -55,7 +55,7 @@ def wanted(model: MVT, pairs: CropPairs) -> Located:
     [*((*NEEDS.get(n, ()), n) for n in RUNS_IN_TORCH), tuple(RUNS_IN_TORCH), ()],
     ids=[*RUNS_IN_TORCH, "all", "none"],
 )
-def test_the_function_stays(model: MVT, pairs: CropPairs, wanted: Located, names: tuple[str, ...]) -> None:
+def test_the_function_stays(model: MVT, pairs: CropPairs, wanted: Prediction, names: tuple[str, ...]) -> None:
     graphs = split(model)
     assert set(apply(graphs, names)) == set(names)
     with torch.inference_mode():
@@ -88,7 +88,7 @@ def test_onnx_runtimes_own_operators(model: MVT, pairs: CropPairs, tmp_path: Pat
     for graph, inputs in zip(graphs, example_inputs(*graphs), strict=True):
         to_onnx(graph, inputs, tmp_path / f"{graph.role}.onnx")
     runners = [runner(tmp_path / f"{role}.onnx") for role in ("template", "search")]
-    assert measure(*runners, pairs, reference(model, pairs), "fp32").max_abs < 1e-5
+    assert measure(*runners, reference(model, pairs), "fp32").max_abs < 1e-5
 
 
 def test_targets() -> None:

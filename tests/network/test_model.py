@@ -84,7 +84,7 @@ def test_low_resolution_enlarges_the_template(golden_network: MVT) -> None:
 
 
 def test_without_fusion_the_search_image_leaves_the_template_alone(golden_checkpoint: Path) -> None:
-    model = load_checkpoint(golden_checkpoint, joint=False)
+    model = load_checkpoint(golden_checkpoint, fusion=False)
     template = model.encode_template(torch.rand(1, 3, 128, 128))
     with torch.inference_mode():
         alone = [model.backbone(torch.rand(1, 3, 256, 256), template)[1] for _ in range(2)]

@@ -18,10 +18,10 @@ from mvt_deploy.bundle import open_bundle
 from mvt_deploy.crops import CropPairs, photograph_pairs
 from mvt_deploy.errors import CalibrationError, UserError
 from mvt_deploy.quantize.calibration_set import read_crops
-from mvt_deploy.quantize.graphs import Int8
 from mvt_deploy.quantize.placement import RULES, candidates
-from mvt_deploy.quantize.qdq import activation_scale, quantise, quantise_weight, tensors_needed
+from mvt_deploy.quantize.qdq import activation_scale, quantize, quantize_weight, tensors_needed
 from mvt_deploy.quantize.ranges import CACHE, RangeStore, measure_ranges, weights_digest
+from mvt_deploy.quantize.source import Int8Options
 
 SOURCE = {"ort": "search.ort.onnx", "openvino": "search.onnx", "tensorrt": "search.fp16.onnx"}
 
@@ -47,10 +47,10 @@ def test_scales_cover_the_range_and_keep_zero_exact() -> None:
 
 
 def test_weights_have_a_scale_a_channel() -> None:
-    values, scale = quantise_weight(np.array([[1.27, -0.635], [0.0, 12.7]], np.float32), axis=0)
+    values, scale = quantize_weight(np.array([[1.27, -0.635], [0.0, 12.7]], np.float32), axis=0)
     np.testing.assert_allclose(scale, [0.01, 0.1], rtol=1e-6)
     np.testing.assert_array_equal(values, [[127, -64], [0, 127]])
-    columns, scale = quantise_weight(np.array([[1.27, -0.635], [0.0, 12.7]], np.float32), axis=-1)
+    columns, scale = quantize_weight(np.array([[1.27, -0.635], [0.0, 12.7]], np.float32), axis=-1)
     np.testing.assert_allclose(scale, [0.01, 0.1], rtol=1e-6)
     np.testing.assert_array_equal(columns, [[127, -6], [0, 127]])
 
@@ -135,9 +135,9 @@ def test_kept_nodes_stay_in_floating_point(bundle: Path) -> None:
     model = onnx.load(bundle / SOURCE["ort"])
     names = candidates(model, "ort")
     ranges = dict.fromkeys(tensors_needed(model, "ort"), (-1.0, 1.0))
-    all_kept = quantise(model, ranges, "ort", keep=names)
+    all_kept = quantize(model, ranges, "ort", keep=names)
     assert [n.op_type for n in all_kept.graph.node] == [n.op_type for n in model.graph.node]
-    one_kept = quantise(model, ranges, "ort", keep=names[5:6])
+    one_kept = quantize(model, ranges, "ort", keep=names[5:6])
     node = next(n for n in one_kept.graph.node if n.name == names[5])
     assert node.input[1] in {t.name for t in model.graph.initializer}
     with pytest.raises(UserError, match="no int8 target 'npu'"):
@@ -187,9 +187,9 @@ def test_a_damaged_cache_is_one_sentence(tmp_path: Path) -> None:
 
 def test_unknown_methods_and_targets_are_refused() -> None:
     with pytest.raises(CalibrationError, match="no int8 method 'guess'"):
-        Int8(method="guess")
+        Int8Options(method="guess")
     with pytest.raises(CalibrationError, match="no int8 target 'npu'"):
-        Int8(targets=("npu",))
+        Int8Options(targets=("npu",))
 
 
 def test_noise_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -15,8 +16,9 @@ from mvt_deploy.assets import asset
 from mvt_deploy.cli.main import app
 from mvt_deploy.errors import CalibrationError
 from mvt_deploy.geometry import crop, crop_window
+from mvt_deploy.progress import SILENT, Task
 from mvt_deploy.quantize.calibration_set import INDEX, Recording, read_crops, require_place, write_crops
-from mvt_deploy.quantize.record import Target, record
+from mvt_deploy.quantize.record import ClipTarget, record
 from mvt_deploy.video.demo import frames
 from mvt_deploy.video.sources import open_source
 
@@ -36,11 +38,22 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_pairs_lie_along_the_path_and_beside_it(bundle: Path, clip: Path) -> None:
     first = next(iter(frames()))
-    seen: list[int] = []
-    with_scores = record(
-        load(bundle), [Target(open_source(clip), first[1])], 20, watch=lambda _name, frame: seen.append(frame)
-    )
-    assert seen == list(range(45))
+    tracked = Counter[str]()
+
+    class Counting:
+        """Counts the frames of each clip."""
+
+        def message(self, text: str) -> None:
+            pass
+
+        def task(self, name: str, total: float | None = None, done: float = 0) -> Task:
+            task = SILENT.task(name)
+            task.advance = lambda steps=1, note=None: tracked.update({name: int(steps)})  # type: ignore[method-assign]
+            assert total == 45
+            return task
+
+    with_scores = record(load(bundle), [ClipTarget(open_source(clip), first[1])], 20, progress=Counting())
+    assert tracked == {"scene": 45}
     kinds = [one.kind for one in with_scores]
     assert (kinds.count("path"), kinds.count("hard"), kinds.count("jitter")) == (10, 5, 5)
     expected = crop(first[0], crop_window(first[1], 2.0), 128)
@@ -49,7 +62,7 @@ def test_pairs_lie_along_the_path_and_beside_it(bundle: Path, clip: Path) -> Non
         assert one.search.shape == (256, 256, 3)
     hardest = max(one.score for one in with_scores if one.kind == "hard")
     assert hardest <= min(one.score for one in with_scores if one.kind == "path")
-    again = record(load(bundle), [Target(open_source(clip), first[1])], 20)
+    again = record(load(bundle), [ClipTarget(open_source(clip), first[1])], 20)
     assert all((a.search == b.search).all() for a, b in zip(with_scores, again, strict=True)), "a seed is a set"
 
 
@@ -58,7 +71,7 @@ def test_a_lost_target_is_refused(bundle: Path, tmp_path: Path) -> None:
     for i in range(12):  # the target is there once, and then only grass
         cv2.imwrite(str(tmp_path / f"{i:02}.png"), image if i == 0 else np.full_like(image, (90, 140, 100)))
     with pytest.raises(CalibrationError, match="lost the target"):
-        record(load(bundle), [Target(open_source(tmp_path), next(iter(frames()))[1])], 16)
+        record(load(bundle), [ClipTarget(open_source(tmp_path), next(iter(frames()))[1])], 16)
 
 
 def test_the_command_writes_a_set_that_reads_back(bundle: Path, clip: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,12 @@ from mvt_deploy import bundle as bundles
 from mvt_deploy.bundle import ClipOverlap, Gate
 from mvt_deploy.crops import photograph_pairs
 from mvt_deploy.errors import UserError
-from mvt_deploy.quantize.budget import fewest
+from mvt_deploy.quantize.fp_layers import fewest_within_budget, keep_within
 from mvt_deploy.quantize.placement import candidates
-from mvt_deploy.quantize.qdq import quantise, tensors_needed
+from mvt_deploy.quantize.qdq import quantize, tensors_needed
 from mvt_deploy.quantize.ranges import measure_ranges
-from mvt_deploy.quantize.sensitivity import LayerError, Probe, keep_within, rank
-from mvt_deploy.quantize.sources import open_source
+from mvt_deploy.quantize.sensitivity import LayerError, Probe, rank
+from mvt_deploy.quantize.source import open_quantization_source
 
 PAIRS = photograph_pairs(4, seed=2)
 
@@ -43,18 +44,34 @@ def some(model: Any, target: str) -> list[str]:
 
 
 class Counting:
-    """The real quantiser of those layers, which counts its calls and can be made to stop."""
+    """A progress that keeps what it was told, and interrupts the work after some steps."""
 
     def __init__(self, stop_after: int = 99) -> None:
-        self.calls, self._stop = 0, stop_after
+        self.steps, self.told, self._stop = 0, (0, 0), stop_after
 
-    def __call__(self, model: Any, ranges: Any, target: str, keep: Collection[str]) -> Any:
-        if self.calls == self._stop:
+    def message(self, text: str) -> None:
+        pass
+
+    def task(self, name: str, total: float | None = None, done: float = 0) -> Counting:
+        self.told = (int(done), int(total or 0))
+        return self
+
+    def advance(self, steps: float = 1, note: str | None = None) -> None:
+        self.steps += int(steps)
+        if self.steps == self._stop:
             raise KeyboardInterrupt
-        self.calls += 1
-        alone = set(some(model, target)) - set(keep)
-        assert len(alone) == 1
-        return quantise(model, ranges, target, [n for n in candidates(model, target) if n not in alone])
+
+    def resize(self, total: float) -> None:
+        pass
+
+    def finish(self) -> None:
+        pass
+
+    def __enter__(self) -> Counting:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
 
 
 def test_a_graph_against_itself(source: tuple[Path, Any, Any]) -> None:
@@ -93,33 +110,38 @@ def test_the_layer_with_a_bad_range_ranks_first_and_an_interrupted_run_goes_on(
     low, high = ranges[read]
     cut = {**ranges, read: (low / 20, high / 20)}
     probe, state = Probe(template, model, PAIRS), tmp_path / "state.json"
+
+    def run(progress: Counting, of: dict[str, tuple[float, float]] = cut) -> list[LayerError]:
+        return rank(probe, model, of, "openvino", layers=layers, state=state, progress=progress)
+
     with pytest.raises(KeyboardInterrupt):
-        rank(probe, model, cut, "openvino", some, Counting(stop_after=2), state)
+        run(Counting(stop_after=2))
     assert len(json.loads(state.read_text())["layers"]) == 2
-    going_on = Counting()
-    told: list[tuple[int, int]] = []
-    ranking = rank(probe, model, cut, "openvino", some, going_on, state, tick=lambda *t: told.append(t))
-    assert going_on.calls == len(layers) - 2
-    assert told[0] == (2, len(layers))
-    assert told[-1] == (len(layers), len(layers))
+    resumed = Counting()
+    ranking = run(resumed)
+    assert resumed.told == (2, len(layers))
+    assert resumed.steps == len(layers) - 2
     assert {error.name for error in ranking} == set(layers)
     assert ranking[0].name == bad
     assert ranking[0].added > 3 * ranking[1].added > 0
+    alone = quantize(model, cut, "openvino", keep=[n for n in candidates(model, "openvino") if n != bad])
+    assert ranking[0] == probe.error(bad, alone), "each layer was quantised alone"
     again = Counting()
-    assert rank(probe, model, cut, "openvino", some, again, state) == ranking
-    assert again.calls == 0
-    other = Counting(stop_after=0)  # with other ranges the file is another graph's
+    assert run(again) == ranking
+    assert again.steps == 0
+    other = Counting(stop_after=1)  # with other ranges the file is another graph's
     with pytest.raises(KeyboardInterrupt):
-        rank(probe, model, ranges, "openvino", some, other, state)
+        run(other, ranges)
+    assert other.told == (0, len(layers))
     state.write_text("{")
     with pytest.raises(UserError, match="remove it"):
-        rank(probe, model, cut, "openvino", some, again, state)
+        run(again)
 
 
 def test_nothing_to_rank(source: tuple[Path, Any, Any]) -> None:
     template, model, ranges = source
     with pytest.raises(UserError, match="quantises no layer"):
-        rank(Probe(template, model, PAIRS), model, ranges, "ort", lambda *_: [], Counting())
+        rank(Probe(template, model, PAIRS), model, ranges, "ort", layers=[])
 
 
 def _gate(passed: bool) -> Gate:
@@ -168,10 +190,11 @@ def test_a_limit_that_nothing_keeps() -> None:
         keep_within([LayerError("a", "Conv", 0, 0, 0, 0)], lambda keep: _gate(False))
 
 
-def test_a_budget_keeps_the_worst_layers_of_the_real_graph(bundle: Path) -> None:
+def test_a_budget_keeps_the_worst_layers_of_the_real_graph(bundle: Path, tmp_path: Path) -> None:
     """Judged by a stand-in that wants at least three layers back; the graphs it is shown are the bundle's own kind."""
-    opened = bundles.open_bundle(bundle)
-    source = open_source(opened, "tensorrt", None, "percentile", lambda _line: None)
+    shutil.copytree(bundle, tmp_path / "mvt")
+    opened = bundles.open_bundle(tmp_path / "mvt")
+    source = open_quantization_source(opened, "tensorrt")
     names = candidates(source.model, "tensorrt")
     ranking = [LayerError(name, "Conv", 1.0 - i / 100, 0, 0, 0) for i, name in enumerate(reversed(names))]
     shown: list[int] = []
@@ -186,7 +209,7 @@ def test_a_budget_keeps_the_worst_layers_of_the_real_graph(bundle: Path) -> None
         return _gate(shown[-1] >= 3)
 
     before = (bundle / "manifest.json").read_bytes()
-    found = fewest(opened, "tensorrt", source, ranking, judge)
+    found = fewest_within_budget(opened, source, ranking, judge)
     assert found.names == list(reversed(names))[:3]
     assert shown[0] == 0
     assert 3 in shown

@@ -1,0 +1,118 @@
+"""What an int8 graph is made from: a floating-point search graph of a bundle, and the ranges of its activations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from ..assets import asset
+from ..bundle import Bundle, Calibration, GraphInfo
+from ..crops import CropPairs
+from ..errors import CalibrationError
+from ..progress import SILENT, Progress
+from .calibration_set import read_crops
+from .placement import RULES, rule
+from .qdq import Ranges, tensors_needed
+from .ranges import METHODS, RangeStore, weights_digest
+
+
+@dataclass(frozen=True, slots=True)
+class Int8Options:
+    """How to quantise a bundle.
+
+    Attributes:
+        calibration: Folder of a calibration set or of a cache of ranges; None is the set that ships with the package.
+        method: How a range is chosen from the measured values, one of :data:`.ranges.METHODS`.
+        targets: Runtimes to make int8 graphs for.
+        max_ao_drop: Budget of accuracy. Where the gate refuses a graph with this limit, the layers that cost most stay
+            in floating point until it passes. None keeps nothing in floating point.
+        state: Folder that keeps finished steps of that search, so that an interrupted one is resumed; None keeps none.
+    """
+
+    calibration: Path | None = None
+    method: str = METHODS[0]
+    targets: Sequence[str] = tuple(RULES)
+    max_ao_drop: float | None = None
+    state: Path | None = None
+
+    def __post_init__(self) -> None:
+        for what, name, names in (("method", self.method, METHODS), *(("target", t, RULES) for t in self.targets)):
+            if name not in names:
+                raise CalibrationError(f"there is no int8 {what} '{name}': choose one of {', '.join(names)}.")
+
+    def open_store(self, progress: Progress = SILENT) -> RangeStore:
+        """Open the calibration folder.
+
+        Raises:
+            CalibrationError: The folder holds neither a calibration set nor a cache, or something damaged.
+        """
+        return RangeStore(self.calibration or asset("calibration"), progress)
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizationSource:
+    """The floating-point graphs behind one int8 search graph, and its activation ranges.
+
+    Attributes:
+        target: Runtime the int8 graph is made for.
+        search: Description of the search graph in the bundle.
+        template: Description of the template graph that goes with it.
+        search_file: File of the search graph.
+        template_file: File of the template graph.
+        model: The search graph.
+        ranges: Lowest and highest value of every tensor that is quantised.
+        calibration: Where the ranges come from.
+        folder: Folder of the calibration set.
+    """
+
+    target: str
+    search: GraphInfo
+    template: GraphInfo
+    search_file: Path
+    template_file: Path
+    model: onnx.ModelProto
+    ranges: Ranges
+    calibration: Calibration
+    folder: Path
+
+    def crops(self, count: int) -> CropPairs:
+        """At most ``count`` pairs of the calibration set, spread evenly over it.
+
+        Raises:
+            CalibrationError: The folder holds only a cache of ranges.
+        """
+        whole = read_crops(self.folder).pairs
+        places = np.unique(np.linspace(0, len(whole.template) - 1, count).round().astype(int))
+        return CropPairs(whole.template[places], whole.search[places])
+
+
+def open_quantization_source(
+    bundle: Bundle, target: str, method: str = METHODS[0], store: RangeStore | None = None
+) -> QuantizationSource:
+    """Read what a bundle's int8 search graph for a target is made from.
+
+    Args:
+        bundle: Bundle with the floating-point graphs (fp16 ones for TensorRT).
+        target: ``"ort"``, ``"openvino"`` or ``"tensorrt"``.
+        method: How a range is chosen, one of :data:`.ranges.METHODS`.
+        store: Calibration folder; None is the one that ships with the package.
+
+    Raises:
+        UserError: There is no such target.
+        BundleError: The bundle lacks the graphs.
+        CalibrationError: There is no such method, or the calibration folder has no ranges for the graph.
+    """
+    wanted = rule(target)
+    store = store or Int8Options(method=method).open_store()
+    search = bundle.graph("search", wanted.precision, (wanted.graphs,))
+    template = bundle.graph("template", wanted.precision)
+    files = bundle.path(search), bundle.path(template)
+    model = onnx.load(files[0])
+    names = tensors_needed(model, target)
+    ranges, pairs, data = store.ranges(*files, names, weights_digest(bundle.checkpoint()), method)
+    calibration = Calibration(method, pairs, data, [])
+    return QuantizationSource(target, search, template, *files, model, dict(ranges), calibration, store.folder)
