@@ -15,16 +15,16 @@ import typer
 from reports import RESULTS, script, write_json
 
 from mvt_deploy.bundle import DEFAULT, open_bundle
+from mvt_deploy.cli.bars import Bars
 from mvt_deploy.cli.options import ensure_model, say
 from mvt_deploy.errors import UserError
-from mvt_deploy.evaluation.compare import Difference, compare
+from mvt_deploy.evaluation.bootstrap import Difference, compare_runs
 from mvt_deploy.evaluation.datasets import open_dataset
-from mvt_deploy.evaluation.evaluate import describe, evaluate
+from mvt_deploy.evaluation.evaluate import evaluate
+from mvt_deploy.evaluation.executors import open_executor
 from mvt_deploy.evaluation.metrics import METRICS, figures
-from mvt_deploy.evaluation.parallel import engine
-from mvt_deploy.evaluation.progress import Bars
-from mvt_deploy.evaluation.report import Report, text
-from mvt_deploy.evaluation.runner import Model
+from mvt_deploy.evaluation.report import DEFINITIONS, NO_VERDICT, EvaluationReport, text
+from mvt_deploy.evaluation.runner import TrackerFactory
 from mvt_deploy.evaluation.sequence import Dataset
 from mvt_deploy.files import write_whole
 from mvt_deploy.version import __version__
@@ -58,27 +58,29 @@ upload, and `--no-fusion` runs the ablation.
 """
 
 
-def name(model: Model) -> str:
+def name(model: TrackerFactory) -> str:
     """What a row is called."""
     runtime = model.backend if model.provider == "cpu" else f"{model.backend} ({model.provider})"
     return f"{runtime} {model.precision}" + ("" if model.fusion else ", without fusion")
 
 
-def measure(dataset: Dataset, bundle: Path, runs: Path, jobs: int) -> tuple[dict[str, Report], dict[str, str]]:
+def measure(
+    dataset: Dataset, bundle: Path, runs: Path, jobs: int
+) -> tuple[dict[str, EvaluationReport], dict[str, str]]:
     """Reports by row, and why the others are not available here."""
-    reports: dict[str, Report] = {}
+    reports: dict[str, EvaluationReport] = {}
     refused: dict[str, str] = {}
     for backend, provider, precision, fusion in RUNS:
-        model = Model(bundle, backend, precision, provider, fusion)
+        model = TrackerFactory(bundle, backend, precision, provider, fusion)
         say(name(model))
         try:
-            with Bars() as bars:
+            with open_executor(jobs) as executor, Bars() as bars:
                 reports[name(model)] = evaluate(
                     dataset,
-                    model.shared(jobs),
-                    describe(model),
+                    model.split_threads(jobs),
+                    model.describe(),
                     runs / model.label,
-                    engine=engine(jobs),
+                    executor=executor,
                     progress=bars,
                     plots=False,
                 )
@@ -98,7 +100,7 @@ def interval(d: Difference) -> str:
     return f"{plain} ({low} … {high})"
 
 
-def page(dataset: Dataset, bundle: Path, reports: dict[str, Report], refused: dict[str, str]) -> str:
+def page(dataset: Dataset, bundle: Path, reports: dict[str, EvaluationReport], refused: dict[str, str]) -> str:
     """The whole document."""
     checkpoint = open_bundle(bundle).manifest.checkpoint
     reference, first = next(iter(reports.items()))
@@ -107,9 +109,9 @@ def page(dataset: Dataset, bundle: Path, reports: dict[str, Report], refused: di
     against = []
     for row, report in reports.items():
         if row != reference:
-            found = {d.metric: d for d in compare(report.scores, first.scores)}
+            found = {d.metric: d for d in compare_runs(report.scores, first.scores)}
             cells = [interval(found[k]) for k in ("ao", "success_auc")]
-            against.append([row, *cells, found["ao"].verdict])
+            against.append([row, *cells, found["ao"].verdict or NO_VERDICT])
     clips = [
         [s.name, str(s.frames), *(text("ao", figures([r.scores[i]])["ao"]) for r in reports.values())]
         for i, s in enumerate(first.scores)
@@ -125,7 +127,7 @@ def page(dataset: Dataset, bundle: Path, reports: dict[str, Report], refused: di
         first_sentence(first),
         f"## Against {reference}",
         "Difference and 95 % interval, paired bootstrap over clips.",
-        table(["", METRICS["ao"], METRICS["success_auc"], "of AO"], against),
+        table(["", METRICS["ao"], METRICS["success_auc"], "verdict on AO"], against),
         "## AO by clip",
         table(["clip", "frames", *reports], clips),
     ]
@@ -134,10 +136,8 @@ def page(dataset: Dataset, bundle: Path, reports: dict[str, Report], refused: di
     return "\n\n".join([*parts, PAPER])
 
 
-def first_sentence(report: Report) -> str:
+def first_sentence(report: EvaluationReport) -> str:
     """What the figures mean, in the words of every report."""
-    from mvt_deploy.evaluation.report import DEFINITIONS
-
     return DEFINITIONS.split(" Speed counts")[0]
 
 

@@ -25,8 +25,10 @@ from mvt_deploy.bench.candidates import parse
 from mvt_deploy.bundle import DEFAULT, open_bundle
 from mvt_deploy.cli.options import ensure_model, say
 from mvt_deploy.evaluation.datasets import open_dataset
-from mvt_deploy.evaluation.sequence import Boxes, Sequence
-from mvt_deploy.geometry import BGRImage, Box, iou
+from mvt_deploy.evaluation.sequence import Sequence
+from mvt_deploy.geometry import BGRImage, Box
+from mvt_deploy.groundtruth import Boxes
+from mvt_deploy.overlap import got10k_overlaps
 from mvt_deploy.tracker import LostPolicy, Tracker
 from mvt_deploy.video import demo
 
@@ -78,11 +80,12 @@ def follow(tracker: Tracker, frames: list[BGRImage], truth: Boxes) -> dict[str, 
     """AO, AO over the last fifth of the frames, and the share of frames in which the target counted as lost."""
     tracker.init(frames[0], Box(*truth[0]))
     tracks = [tracker.update_all(frame)[0] for frame in frames[1:]]
-    overlaps = iou([track.box.as_tuple() for track in tracks], truth[1:])
+    boxes = np.array([truth[0], *(track.box for track in tracks)])
+    overlaps = got10k_overlaps(boxes, truth, (frames[0].shape[1], frames[0].shape[0]))
     last = overlaps[-(len(overlaps) // 5) :]
     return {
-        "ao": float(np.nanmean(overlaps)),
-        "ao_at_the_end": float(np.nanmean(last)),
+        "ao": float(overlaps.mean()),
+        "ao_at_the_end": float(last.mean()),
         "lost": float(np.mean([track.state == "lost" for track in tracks])),
     }
 

@@ -19,7 +19,6 @@ from typing import Annotated, Any
 import cv2
 import numpy as np
 import typer
-from mvt_deploy.evaluation.gate.report import tracking
 from reports import RESULTS, script, write_json
 
 from mvt_deploy.backends.registry import load
@@ -27,11 +26,12 @@ from mvt_deploy.bench.candidates import Candidate, parse
 from mvt_deploy.bench.machine import describe, one_line
 from mvt_deploy.bench.session import Settings, run
 from mvt_deploy.bundle import DEFAULT, open_bundle
+from mvt_deploy.cli.bars import Bars
 from mvt_deploy.cli.options import ensure_model, say
 from mvt_deploy.errors import UserError
 from mvt_deploy.evaluation.datasets import open_dataset
-from mvt_deploy.evaluation.gate.clips import Clip, from_dataset
-from mvt_deploy.evaluation.gate.compare import follow, judge, tracked
+from mvt_deploy.evaluation.gate.clips import GateClip, from_dataset
+from mvt_deploy.evaluation.gate.trajectories import judge, run_candidate, track_clip
 from mvt_deploy.files import write_whole
 from mvt_deploy.geometry import BGRImage
 from mvt_deploy.training.tracks import AnnotatedFrame, AnnotatedTrack
@@ -84,20 +84,20 @@ def latency(model: Path, rows: list[Candidate], seconds: float) -> dict[str, Any
     return {"machine": report["machine"], "rows": {row["name"]: row for row in report["rows"]}}
 
 
-def accuracy(model: Path, rows: list[Candidate], clips: list[Clip]) -> Iterator[tuple[str, dict[str, Any]]]:
+def accuracy(model: Path, rows: list[Candidate], clips: list[GateClip]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The gate's figures of every row."""
-    with tracking(sum(clip.count for clip in clips) * (2 * len(rows) + 1)) as tick:
-        with contextlib.closing(load(model, "ort")) as reference:
-            label, wanted = reference.label, [follow(reference, clip, tick) for clip in clips]
+    with Bars() as bars, bars.task("frames", sum(clip.count for clip in clips) * (2 * len(rows) + 1)) as frames:
+        with contextlib.closing(load(model, "ort")) as backend:
+            label, reference = backend.label, [track_clip(backend, clip, frames.advance) for clip in clips]
         for row in rows:
             say(row.name)
             with contextlib.closing(load(model, row.backend, **row.options)) as candidate:
-                found = tracked(candidate, clips, wanted, tick)
-                verdict = judge(label, wanted, candidate.label, *found, clips, row.precision)
+                own, replayed = run_candidate(candidate, clips, reference, frames.advance)
+                verdict = judge(label, reference, candidate.label, own, replayed, clips, row.precision)
             yield row.name, asdict(verdict)
 
 
-def from_track(track: AnnotatedTrack) -> Clip:
+def from_track(track: AnnotatedTrack) -> GateClip:
     """A track cut around its own target as a clip: the target 64 pixels wide in every frame, wandering about."""
     random = np.random.default_rng(len(track.frames))
     walk = np.cumsum(random.normal(0, 0.15 * SIDE, (len(track.frames), 2)), axis=0)
@@ -106,7 +106,7 @@ def from_track(track: AnnotatedTrack) -> Clip:
     for i, frame in enumerate(track.frames):
         size = np.array(frame.box[2:]) * SIDE / math.sqrt(frame.box[2] * frame.box[3])
         truth[i] = (*(centres[i] - size / 2), *size)
-    return Clip(track.name, len(truth), lambda: map(_placed, track.frames, truth), truth)
+    return GateClip(track.name, len(truth), lambda: map(_placed, track.frames, truth), truth)
 
 
 def _placed(frame: AnnotatedFrame, seen: np.ndarray) -> BGRImage:

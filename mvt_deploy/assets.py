@@ -10,6 +10,7 @@ _PACKAGED = Path(__file__).parent / "data"
 _CLONE = Path(__file__).parent.parent
 _PLACES = {
     "mvt.safetensors": "models/mvt.safetensors",
+    "training_data.json": "models/training_data.json",
     "photographs": "calibration/photographs",
     "calibration": "calibration/default",
 }
@@ -19,8 +20,8 @@ def asset(name: str) -> Path:
     """The path of a shipped file or folder.
 
     Args:
-        name: ``mvt.safetensors`` (the default checkpoint), ``photographs``, or ``calibration`` (the default set and its
-            cache of activation ranges).
+        name: ``mvt.safetensors`` (the default checkpoint), ``training_data.json`` (what that was trained on),
+            ``photographs``, or ``calibration`` (the default set and its cache of activation ranges).
 
     Raises:
         UserError: this installation lacks it.

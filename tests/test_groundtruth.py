@@ -16,7 +16,7 @@ from mvt_deploy.errors import SourceError
 from mvt_deploy.evaluation.datasets import open_dataset
 from mvt_deploy.evaluation.metrics import figures
 from mvt_deploy.evaluation.report import scores_of
-from mvt_deploy.evaluation.results import Result, RunFolder
+from mvt_deploy.evaluation.results import ResultsFolder, SequenceResult
 from mvt_deploy.overlap import average_overlap, got10k_overlaps
 from mvt_deploy.video.session import Outputs, track_source
 from mvt_deploy.video.sources import open_source
@@ -76,10 +76,10 @@ def test_track_and_eval_say_the_same_ao_of_a_target_that_leaves(tmp_path: Path, 
         track = tracker.update(frame.image)
         assert isinstance(track, Track)
         boxes[frame.index] = track.box.as_tuple()
-    run = RunFolder(tmp_path / "run")
+    run = ResultsFolder(tmp_path / "run")
     # GOT-10k's layout carries the flags, a plain folder has none
     dataset = open_dataset(_as_got10k(tmp_path / "got", folder) if flags else folder)
-    run.write(dataset.sequences[0], Result(boxes, np.ones(6), np.ones(6)))
+    run.write(dataset.sequences[0], SequenceResult(boxes, np.ones(6), np.ones(6)))
     evaluated = figures(scores_of(dataset, run))["ao"]
     assert 0 < evaluated < 1
     assert summary.ao == pytest.approx(evaluated, abs=1e-5)  # result files hold three decimals of a pixel

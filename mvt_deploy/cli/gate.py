@@ -13,18 +13,26 @@ from .options import BackendName, Device, Model, Provider, Threads, open_model
 
 def gate(
     clips: Annotated[
-        Path | None, typer.Argument(help="A benchmark's folder or a folder of clips; default: short rendered clips.")
+        Path | None,
+        typer.Argument(
+            help="Folder of a benchmark or folder of clips; default: short clips rendered from photographs."
+        ),
     ] = None,
     model: Model = DEFAULT,
     backend: BackendName = "ort",
     provider: Provider = "cpu",
-    precision: Annotated[str, typer.Option("--precision", help="What is judged: fp16, int8 or bf16.")] = "fp16",
+    precision: Annotated[
+        str, typer.Option("--precision", help="Precision that is judged: fp16, int8 or bf16.")
+    ] = "fp16",
     device: Device = "cpu",
     threads: Threads = None,
     limit: Annotated[
-        float | None, typer.Option("--limit", help="Largest drop of AO that passes; default: the precision's own.")
+        float | None,
+        typer.Option("--limit", help="Largest drop of AO that passes, 0..1; default: that of the precision."),
     ] = None,
-    frames: Annotated[int | None, typer.Option("--frames", min=2, help="At most so many frames of each clip.")] = None,
+    frames: Annotated[
+        int | None, typer.Option("--frames", min=2, help="Largest number of frames of each clip; default: all.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON instead of a table.")] = False,
 ) -> None:
     """Judge a precision by its trajectories against fp32 (ort, cpu); exits with 1 where it does not pass."""
@@ -33,7 +41,7 @@ def gate(
     from ..errors import UserError
     from ..evaluation.datasets import open_dataset
     from ..evaluation.gate.clips import FRAMES, from_dataset, rendered
-    from ..evaluation.gate.compare import compare
+    from ..evaluation.gate.trajectories import run_gate
     from .bars import Bars
     from .tables import gate_json, gate_table
 
@@ -42,8 +50,8 @@ def gate(
     chosen = rendered(frames or FRAMES) if clips is None else from_dataset(open_dataset(clips), frames)
     reference = open_model(model, "ort", threads=threads)
     candidate = open_model(model, backend, provider, precision, threads, device)
-    with Bars() as bars, bars.task("frames", 3 * sum(clip.count for clip in chosen)) as frames_done:
-        verdict = compare(reference, candidate, chosen, limit, precision=precision, tick=frames_done.advance)
+    with Bars() as bars:
+        verdict = run_gate(reference, candidate, chosen, limit, precision=precision, progress=bars)
     if json:
         print(gate_json(verdict))
     else:

@@ -7,23 +7,52 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from ..bundle import Bundle, Gate
+from ..evaluation.metrics import METRICS
+from ..evaluation.report import NO_VERDICT, EvaluationReport, difference_row, latency_text, text
 
 if TYPE_CHECKING:
     from ..quantize.sensitivity import LayerError  # which needs onnx
 
 
+def evaluation_tables(report: EvaluationReport) -> Iterator[Table]:
+    """Make the tables of an evaluation: its figures, one per line, and then one table per comparison.
+
+    Labels of runs stand above the tables and not in their heads, where narrow columns would cut them.
+    """
+    main = Table("", Column("", justify="right"), show_header=False, title_justify="left")
+    main.title = f"{report.label} on {report.dataset}, {len(report.scores)} sequences"
+    for key in report.columns:
+        main.add_row(METRICS[key], text(key, report.figures()[key]))
+    main.add_row("time of an update", latency_text(report.latency()))
+    yield main
+    for label, differences in report.comparisons.items():
+        decided = all(d.verdict is not None for d in differences)
+        table = Table("", *(Column(name, justify="right") for name in ("this run", "other run", "difference")))
+        table.add_column("95 % interval", justify="right")
+        if decided:
+            table.add_column("verdict")
+        table.title, table.title_justify = f"this run: {report.label}\nother run: {label}", "left"
+        table.caption = "paired bootstrap over sequences" + ("" if decided else f"; {NO_VERDICT}")
+        for d in differences:
+            if d.metric not in report.columns:
+                continue
+            table.add_row(*difference_row(d)[: len(table.columns)])
+        yield table
+
+
 def gate_json(gate: Gate) -> str:
-    """The verdict's fields by name."""
+    """Format the verdict's fields by name as JSON."""
     return json.dumps(asdict(gate), indent=1)
 
 
 def gate_table(gate: Gate) -> Table:
-    """For the screen."""
-    table = Table(title=f"{gate.candidate} against {gate.reference}", caption=gate.reason)
-    table.add_column("over")
+    """Make the table of a verdict: one figure per line."""
+    table = Table(title=f"candidate: {gate.candidate}\nreference: {gate.reference}", caption=gate.reason)
+    table.title_justify = "left"
+    table.add_column("")
     table.add_column(f"{gate.clips} clips, {gate.frames} frames", justify="right")
     interval = f"({gate.ao_drop_low:+.4f} to {gate.ao_drop_high:+.4f})"
     for name, value in (
@@ -32,11 +61,11 @@ def gate_table(gate: Gate) -> Table:
         ("drop of AO", f"{gate.ao_drop:+.4f} {interval}"),
         ("drop of AO in the same windows", f"{gate.same_windows_drop:+.4f}"),
         ("limit", f"{gate.limit:g}"),
-        ("mean IoU of the trajectories", f"{gate.mean_iou:.4f}"),
+        ("mean IoU of the two trajectories", f"{gate.mean_iou:.4f}"),
         ("mean IoU in the same windows", f"{gate.same_windows_iou:.4f}"),
         ("worst clip", f"{gate.worst_clip.name} {gate.worst_clip.iou:.4f}"),
         ("score drift, mean and largest", f"{gate.score_drift:.4f}, {gate.score_drift_max:.4f}"),
-        ("frames not finite", str(gate.nonfinite)),
+        ("frames whose output is not finite", str(gate.nonfinite)),
         ("verdict", "passes" if gate.passed else "FAILS"),
     ):
         table.add_row(name, value)

@@ -1,6 +1,6 @@
 """The field's metrics in plain numpy, each as its benchmark's own toolkit computes it.
 
-Every figure of a run is a sum of numerators over a sum of denominators, one pair a sequence: pooled figures (AO, SR,
+Every figure of a run is a sum of numerators over a sum of denominators, one pair per sequence: pooled figures (AO, SR,
 failure rate) weigh frames, per-sequence figures (success AUC, precision) have denominator 1. That makes attribute
 subsets and bootstrap resamples one line each.
 """
@@ -25,9 +25,11 @@ SUCCESS_THRESHOLDS = np.linspace(0, 1, 21)
 PRECISION_THRESHOLDS = np.arange(51, dtype=np.float64)
 """Centre errors in pixels of the precision plot; papers quote its value at 20."""
 NORMALISED_THRESHOLDS = np.arange(51) / 100
-"""Centre errors over the true box's width and height; LaSOT papers quote the value at 0.2."""
+"""Centre errors divided by the true box's width and height; LaSOT papers quote the value at 0.2."""
 _AREA_PIXELS = np.linspace(0, 50, 21)  # TrackingNet's development kit
 _AREA_NORMALISED = np.linspace(0, 0.5, 21)
+PERCENTILES = (50, 90, 95, 99)
+"""Percentiles of the latency that reports give."""
 
 METRICS: dict[str, str] = {
     "ao": "AO",
@@ -43,21 +45,21 @@ METRICS: dict[str, str] = {
     "fps_mean": "fps (mean of frames)",
     "fps_total": "fps (frames / time)",
 }
-"""Keys of the figures and their names in tables, in their order."""
+"""Keys of the figures and their names in tables, in the order of the tables."""
 
 LOWER_IS_BETTER = frozenset({"failure_rate"})
 
 
 @dataclass(frozen=True)
-class Rule:
-    """How a benchmark counts frames in its one-pass evaluation (the first frame always counts, as the true box).
+class OpeRule:
+    """How a benchmark counts frames in its one-pass evaluation (OPE); the first frame always counts, as the true box.
 
     Args:
-        absent: frames without a target ``drop`` out, or stay in the denominator and ``miss`` every threshold.
-        undefined_hits: frames whose true ``x, y, w, h`` are not all above zero miss every overlap and meet every
-            precision threshold, as in the Matlab toolkits (their centre error is set to -1).
-        rounded: boxes are rounded to whole pixels first.
-        trapezoid: areas under curves by the trapezoidal rule instead of the mean of the thresholds.
+        absent: Frames without a target either ``drop`` out, or stay in the denominator and ``miss`` every threshold.
+        undefined_hits: Frames whose true ``x, y, w, h`` are not all above zero miss every overlap threshold and meet
+            every precision threshold, as in the Matlab toolkits (which set their centre error to -1).
+        rounded: Boxes are rounded to whole pixels first.
+        trapezoid: Areas under curves follow the trapezoidal rule instead of the mean over the thresholds.
     """
 
     absent: str = "drop"
@@ -66,20 +68,27 @@ class Rule:
     trapezoid: bool = False
 
 
-RULES: Mapping[str, Rule] = {
-    "otb": Rule(absent="miss"),
-    "nfs": Rule(absent="miss"),
-    "lasot": Rule(absent="miss", undefined_hits=True),
-    "uav123": Rule(undefined_hits=True),
-    "trackingnet": Rule(absent="miss", rounded=True, trapezoid=True),
+RULES: Mapping[str, OpeRule] = {
+    "otb": OpeRule(absent="miss"),
+    "nfs": OpeRule(absent="miss"),
+    "lasot": OpeRule(absent="miss", undefined_hits=True),
+    "uav123": OpeRule(undefined_hits=True),
+    "trackingnet": OpeRule(absent="miss", rounded=True, trapezoid=True),
 }
 """Rules by dataset format; the other formats have the plain one: frames without a target drop out."""
 
 
 @dataclass(frozen=True, eq=False)
-class Errors:
-    """Per counted frame of one sequence: overlap (IoU; below 0 misses every threshold), centre error in pixels and
-    over the box's size (infinite: misses all; below 0: meets all). ``length`` is the denominator in frames."""
+class FrameErrors:
+    """Errors of the frames of one sequence that count.
+
+    Args:
+        overlap: IoU, float64 ``[m]``; a value below 0 misses every threshold.
+        centre: Distance of the centres in pixels, float64 ``[m]``; an infinite value misses every threshold, a value
+            below 0 meets all.
+        normalised: The same with each axis divided by the true box's side, float64 ``[m]``.
+        length: Denominator of the shares, in frames.
+    """
 
     overlap: Floats
     centre: Floats
@@ -88,16 +97,17 @@ class Errors:
 
 
 @dataclass(frozen=True, eq=False)
-class Score:
-    """What one sequence adds to the figures.
+class SequenceScore:
+    """What one sequence adds to the figures of a run.
 
     Args:
-        name: of the sequence.
-        frames: scored frames (target present, first frame not counted).
-        parts: metric key → numerator and denominator.
-        curves: ``success [21]``, ``precision [51]``, ``normalised [51]``, shares in 0..1.
+        name: Name of the sequence.
+        frames: Number of scored frames (target present, first frame not counted).
+        parts: Numerator and denominator by metric key.
+        curves: Shares in 0..1: ``success [21]``, ``precision [51]``, ``normalised [51]``.
         overlaps: IoU of every frame, float64 ``[n]``; NaN where the target is absent.
-        attributes: of the sequence.
+        attributes: Attributes of the sequence.
+        seconds: Time of each frame in the tracker, float64 ``[n]``; zeros do not count.
     """
 
     name: str
@@ -106,10 +116,20 @@ class Score:
     curves: Mapping[str, Floats]
     overlaps: Floats
     attributes: tuple[str, ...] = field(default=())
+    seconds: Floats = field(default_factory=lambda: np.zeros(0))
 
 
 def centre_errors(found: Boxes, truth: Boxes, normalised: bool = False) -> Floats:
-    """Distance of the centres, float64 ``[n]``: in pixels, or with each axis divided by the true box's side."""
+    """Compute the distance of the centres of boxes.
+
+    Args:
+        found: The tracker's boxes, float64 ``[n, 4]``.
+        truth: The true boxes, float64 ``[n, 4]``.
+        normalised: Divide each axis by the true box's side (TrackingNet, ECCV 2018) instead of giving pixels.
+
+    Returns:
+        float64 ``[n]``.
+    """
     offset = _centres(found) - _centres(truth)
     if normalised:
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -121,13 +141,13 @@ def _centres(boxes: Boxes) -> Floats:
     return boxes[:, :2] + (boxes[:, 2:] - 1) / 2  # the toolkits' pixel centres: the same rounding at thresholds
 
 
-def ope_errors(found: Boxes, truth: Boxes, rule: Rule) -> Errors:
-    """Errors of one sequence in one-pass evaluation (OPE).
+def ope_errors(found: Boxes, truth: Boxes, rule: OpeRule) -> FrameErrors:
+    """Compute the errors of one sequence in one-pass evaluation (OPE; Wu, Lim and Yang, TPAMI 2015).
 
     Args:
-        found: float64 ``[n, 4]``, the tracker's boxes.
-        truth: float64 ``[n, 4]``, NaN where absent.
-        rule: the benchmark's.
+        found: The tracker's boxes, float64 ``[n, 4]``.
+        truth: The true boxes, float64 ``[n, 4]``, NaN where the target is absent.
+        rule: The benchmark's rule.
     """
     if rule.rounded:
         found, truth = np.round(found), np.round(truth)
@@ -142,21 +162,21 @@ def ope_errors(found: Boxes, truth: Boxes, rule: Rule) -> Errors:
     hits = undefined & ~(absent & (rule.absent == "miss"))
     centre[hits] = normalised[hits] = -1.0
     counted = known | hits if rule.absent == "drop" else np.ones(len(truth), bool)
-    return Errors(overlap[counted], centre[counted], normalised[counted], int(counted.sum()))
+    return FrameErrors(overlap[counted], centre[counted], normalised[counted], int(counted.sum()))
 
 
-def success_curve(errors: Errors) -> Floats:
-    """Share of frames whose IoU is above each of :data:`SUCCESS_THRESHOLDS`, float64 ``[21]``."""
+def success_curve(errors: FrameErrors) -> Floats:
+    """Compute the share of frames whose IoU is above each of :data:`SUCCESS_THRESHOLDS`, float64 ``[21]``."""
     return _shares(errors.overlap[:, None] > SUCCESS_THRESHOLDS, errors.length)
 
 
-def precision_curve(errors: Errors, thresholds: Floats = PRECISION_THRESHOLDS) -> Floats:
-    """Share of frames whose centre error in pixels is at most each threshold."""
+def precision_curve(errors: FrameErrors, thresholds: Floats = PRECISION_THRESHOLDS) -> Floats:
+    """Compute the share of frames whose centre error in pixels is at most each threshold, float64 ``[t]``."""
     return _shares(errors.centre[:, None] <= thresholds, errors.length)
 
 
-def normalised_curve(errors: Errors, thresholds: Floats = NORMALISED_THRESHOLDS) -> Floats:
-    """Share of frames whose normalised centre error is at most each threshold."""
+def normalised_curve(errors: FrameErrors, thresholds: Floats = NORMALISED_THRESHOLDS) -> Floats:
+    """Compute the share of frames whose normalised centre error is at most each threshold, float64 ``[t]``."""
     return _shares(errors.normalised[:, None] <= thresholds, errors.length)
 
 
@@ -165,21 +185,26 @@ def _shares(hits: npt.NDArray[np.bool_], length: int) -> Floats:
 
 
 def area(curve: Floats, trapezoid: bool) -> float:
-    """Area under a curve over equally spaced thresholds, in 0..1: their mean, or by the trapezoidal rule."""
+    """Compute the area under a curve over equally spaced thresholds, in 0..1.
+
+    Args:
+        curve: Shares in 0..1, float64 ``[t]``.
+        trapezoid: Use the trapezoidal rule (TrackingNet's server) instead of the mean (the OTB and LaSOT toolkits).
+    """
     return float(np.mean((curve[1:] + curve[:-1]) / 2)) if trapezoid else float(curve.mean())
 
 
-def score(sequence: Sequence, found: Boxes, seconds: Floats, rule: Rule) -> Score:
-    """All figures of one sequence.
+def score(sequence: Sequence, found: Boxes, seconds: Floats, rule: OpeRule) -> SequenceScore:
+    """Compute all figures of one sequence.
 
     Failure rate is the share of frames whose IoU with the ground truth is exactly zero, over frames with a target and
     without the first. MVT's paper plots a failure rate without defining it; this definition is ours.
 
     Args:
-        sequence: with ground truth for every frame.
-        found: float64 ``[n, 4]``, the tracker's boxes.
-        seconds: float64 ``[n]``, time of each frame in the tracker (initialisation first); zeros do not count.
-        rule: the benchmark's.
+        sequence: A sequence with ground truth for every frame.
+        found: The tracker's boxes, float64 ``[n, 4]``.
+        seconds: Time of each frame in the tracker (initialisation first), float64 ``[n]``; zeros do not count.
+        rule: The benchmark's rule.
     """
     truth = sequence.truth
     present: npt.NDArray[np.bool_] = np.asarray(~np.isnan(truth).any(axis=1))
@@ -210,47 +235,68 @@ def score(sequence: Sequence, found: Boxes, seconds: Floats, rule: Rule) -> Scor
         "failure_rate": (float(len(later) - np.count_nonzero(later)), float(len(later))),
         **speed(seconds),
     }
-    return Score(sequence.name, len(inside), parts, curves, overlaps, sequence.attributes)
+    return SequenceScore(sequence.name, len(inside), parts, curves, overlaps, sequence.attributes, seconds)
 
 
 def speed(seconds: Floats) -> dict[str, tuple[float, float]]:
-    """Speed both ways: the mean of each frame's 1 / time, as the toolkits report it, and frames over total time.
+    """Compute the speed both ways: the mean of each frame's 1 / time, as the toolkits report it, and frames over time.
 
     Args:
-        seconds: time of each frame in the tracker, without reading the image; zeros do not count.
+        seconds: Time of each frame in the tracker, without reading the image, float64 ``[n]``; zeros do not count.
+
+    Returns:
+        Numerator and denominator of ``fps_mean`` and ``fps_total``.
     """
     timed = seconds[seconds > 0]
     count = float(len(timed))
     return {"fps_mean": (float((1 / timed).sum()), count), "fps_total": (count, float(timed.sum()))}
 
 
-def unscored(sequence: Sequence, seconds: Floats) -> Score:
-    """The score of a sequence whose ground truth is not public: speed only."""
-    return Score(sequence.name, 0, speed(seconds), {}, np.full(len(sequence.frames), np.nan), sequence.attributes)
+def latency(scores: list[SequenceScore]) -> dict[str, float]:
+    """Compute percentiles of the time of an update over all frames but the first of each sequence.
+
+    Returns:
+        Milliseconds by ``p50``, ``p90``, ``p95`` and ``p99``; NaN where no frame was timed.
+    """
+    seconds = np.concatenate([s.seconds[1:] for s in scores]) if scores else np.zeros(0)
+    timed = seconds[seconds > 0]
+    values = np.percentile(timed, PERCENTILES) * 1e3 if len(timed) else np.full(len(PERCENTILES), np.nan)
+    return {f"p{p}": float(v) for p, v in zip(PERCENTILES, values, strict=True)}
 
 
-def figures(scores: list[Score]) -> dict[str, float]:
-    """The figures of several sequences by metric key; NaN where no frame counts."""
+def unscored(sequence: Sequence, seconds: Floats) -> SequenceScore:
+    """Make the score of a sequence whose ground truth is not public: speed only."""
+    absent = np.full(len(sequence.frames), np.nan)
+    return SequenceScore(sequence.name, 0, speed(seconds), {}, absent, sequence.attributes, seconds)
+
+
+def figures(scores: list[SequenceScore]) -> dict[str, float]:
+    """Compute the figures of several sequences by metric key; NaN where no frame counts."""
     return {key: ratio(*totals(scores, key)) for key in METRICS}
 
 
-def totals(scores: list[Score], key: str) -> tuple[float, float]:
-    """Numerator and denominator of a figure over several sequences."""
+def totals(scores: list[SequenceScore], key: str) -> tuple[float, float]:
+    """Sum the numerators and the denominators of a figure over several sequences."""
     parts = [s.parts.get(key, (0.0, 0.0)) for s in scores]
     return sum(p[0] for p in parts), sum(p[1] for p in parts)
 
 
 def ratio(numerator: float, denominator: float) -> float:
-    """A quotient, NaN over zero."""
+    """Divide; NaN where the denominator is zero."""
     return numerator / denominator if denominator else float("nan")
 
 
-def curve(scores: list[Score], name: str) -> Floats:
-    """A plot's curve: the mean over sequences (``name`` is a key of :attr:`Score.curves`)."""
+def curve(scores: list[SequenceScore], name: str) -> Floats:
+    """Compute a plot's curve: the mean over sequences.
+
+    Args:
+        scores: Scores of the sequences.
+        name: A key of :attr:`SequenceScore.curves`.
+    """
     return np.asarray(np.mean([s.curves[name] for s in scores], axis=0), np.float64)
 
 
-def by_attribute(scores: list[Score]) -> dict[str, list[Score]]:
-    """Attribute → the scores of the sequences that have it, in alphabetical order."""
+def by_attribute(scores: list[SequenceScore]) -> dict[str, list[SequenceScore]]:
+    """Group scores by attribute, in alphabetical order; a sequence is in the group of each of its attributes."""
     names = sorted({name for s in scores for name in s.attributes})
     return {name: [s for s in scores if name in s.attributes] for name in names}

@@ -1,4 +1,4 @@
-"""A run's figures as an object, and that object as table, JSON, CSV and Markdown."""
+"""A run's figures as an object, and that object as JSON, CSV and Markdown."""
 
 from __future__ import annotations
 
@@ -11,33 +11,35 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from ..files import write_whole
 from .attributes import NAMES
-from .compare import Difference
+from .bootstrap import FEWEST_FOR_A_VERDICT, Difference
 from .metrics import (
     METRICS,
     NORMALISED_THRESHOLDS,
     PRECISION_THRESHOLDS,
     RULES,
     SUCCESS_THRESHOLDS,
-    Rule,
-    Score,
+    OpeRule,
+    SequenceScore,
     by_attribute,
     curve,
     figures,
+    latency,
     score,
     unscored,
 )
-from .results import RunFolder
+from .results import ResultsFolder
 from .sequence import Dataset
 
 _SPEEDS = ("fps_mean", "fps_total")
 _TRACKINGNET_ONLY = "precision_area_50"
 _BY_ATTRIBUTE = ("ao", "success_auc", "precision_20", "failure_rate")
 THRESHOLDS = {"success": SUCCESS_THRESHOLDS, "precision": PRECISION_THRESHOLDS, "normalised": NORMALISED_THRESHOLDS}
-"""Curve → its thresholds."""
+"""Thresholds by curve."""
+
+NO_VERDICT = f"no verdict below {FEWEST_FOR_A_VERDICT} sequences"
+"""What stands in the place of a verdict where there are too few sequences for one."""
 
 DEFINITIONS = (
     "AO, SR0.5 and SR0.75 follow GOT-10k: frames of all sequences pooled, first frames dropped, boxes clipped to the "
@@ -45,51 +47,57 @@ DEFINITIONS = (
     "precision are means over sequences. Normalised precision has two conventions: its value at 0.2 (LaSOT) and the "
     "area under its curve to 0.5 (TrackingNet). Failure rate is the share of frames whose IoU with the ground truth is "
     "zero, a definition of this project: MVT's paper plots a failure rate without defining it. Speed counts the "
-    "tracker's own time, without reading images: the mean of every frame's 1 / time (as the toolkits give it), and "
-    "frames over total time."
+    "tracker's own time, without reading images: the mean of every frame's 1 / time (as the toolkits give it), frames "
+    "over total time, and percentiles of the time of an update."
 )
 
 
 @dataclass(frozen=True, eq=False)
-class Report:
+class EvaluationReport:
     """Everything that is said of a run.
 
     Args:
-        label: of the tracker.
-        dataset: the benchmark's name.
-        format: of the dataset.
-        scores: one a sequence.
-        derived: True if attributes come from the boxes and not from the benchmark's labels.
-        tracker: what was run, as ``run.json`` has it.
-        comparisons: label of another run → differences to it.
+        label: Label of the tracker.
+        dataset: Name of the benchmark.
+        format: Format of the dataset.
+        scores: One score per sequence.
+        derived: True if attributes were computed from the boxes and are not the benchmark's labels.
+        tracker: What was run, as ``run.json`` has it.
+        comparisons: Differences to other runs, by the label of the other run.
+        notes: Sentences that a reader of the figures has to know.
     """
 
     label: str
     dataset: str
     format: str
-    scores: list[Score]
+    scores: list[SequenceScore]
     derived: bool = False
     tracker: Mapping[str, Any] = field(default_factory=dict)
     comparisons: Mapping[str, list[Difference]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def labelled(self) -> bool:
-        """False if the ground truth is on the benchmark's server only, so that speed is all there is to say."""
+        """False if the ground truth is on the benchmark's server only, so that speed is all that can be reported."""
         return any(s.curves for s in self.scores)
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The metrics worth a column."""
+        """Keys of the metrics that get a column."""
         if not self.labelled:
             return _SPEEDS
         return tuple(key for key in METRICS if key != _TRACKINGNET_ONLY or self.format == "trackingnet")
 
     def figures(self) -> dict[str, float]:
-        """The run's figures by metric key."""
+        """Compute the run's figures by metric key."""
         return figures(self.scores)
 
+    def latency(self) -> dict[str, float]:
+        """Compute the percentiles of the time of an update, in milliseconds: see :func:`.metrics.latency`."""
+        return latency(self.scores)
+
     def attributes(self) -> dict[str, dict[str, float]]:
-        """Attribute → number of sequences and figures."""
+        """Compute the number of sequences and the figures by attribute."""
         return {
             name: {"sequences": len(having), **{key: figures(having)[key] for key in _BY_ATTRIBUTE}}
             for name, having in by_attribute(self.scores).items()
@@ -97,13 +105,13 @@ class Report:
         }
 
 
-def scores_of(dataset: Dataset, folder: RunFolder) -> list[Score]:
-    """The scores of a run's result files.
+def scores_of(dataset: Dataset, folder: ResultsFolder) -> list[SequenceScore]:
+    """Score a run's result files.
 
     Raises:
-        ResultError: a sequence has no whole result.
+        ResultError: A sequence has no whole result.
     """
-    rule = RULES.get(dataset.format, Rule())
+    rule = RULES.get(dataset.format, OpeRule())
     found = []
     for sequence in dataset.sequences:
         result = folder.read(sequence)
@@ -114,13 +122,15 @@ def scores_of(dataset: Dataset, folder: RunFolder) -> list[Score]:
     return found
 
 
-def to_json(report: Report) -> str:
-    """The report with all sequences and curves; figures that do not exist are null."""
+def to_json(report: EvaluationReport) -> str:
+    """Format a report with all sequences and curves; figures that do not exist are null."""
     content = {
         "label": report.label,
         "dataset": report.dataset,
         "tracker": dict(report.tracker),
+        "notes": list(report.notes),
         "figures": report.figures(),
+        "latency_ms": report.latency(),
         "attributes": report.attributes(),
         "attributes_derived_from_boxes": report.derived,
         "comparisons": {
@@ -135,7 +145,7 @@ def to_json(report: Report) -> str:
             for name, values in THRESHOLDS.items()
             if report.labelled
         },
-        "sequences": {s.name: {"frames": s.frames, **figures([s])} for s in report.scores},
+        "sequences": {s.name: {"frames": s.frames, **figures([s]), "latency_ms": latency([s])} for s in report.scores},
     }
     return json.dumps(_finite(content), indent=1, allow_nan=False) + "\n"
 
@@ -148,8 +158,8 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def to_csv(report: Report) -> str:
-    """One line a sequence and a last one for all, with every metric."""
+def to_csv(report: EvaluationReport) -> str:
+    """Format one line per sequence and a last one for all, with every metric."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["sequence", "frames", "attributes", *report.columns])
@@ -166,18 +176,45 @@ def _plain(value: float) -> str:
 
 
 def text(key: str, value: float) -> str:
-    """A figure as tables show it."""
+    """Format a figure as tables show it.
+
+    Args:
+        key: A metric key.
+        value: The figure; NaN becomes a dash.
+    """
     if math.isnan(value):
         return "–"
     return f"{value:.1f}" if key in _SPEEDS else f"{value:.3f}"
 
 
-def to_markdown(report: Report) -> str:
-    """The report to paste into an issue or a model card."""
+def latency_text(percentiles: Mapping[str, float]) -> str:
+    """Format percentiles of the latency on one line, or a dash where no frame was timed."""
+    if any(math.isnan(value) for value in percentiles.values()):
+        return "–"
+    return ", ".join(f"{name} {value:.1f}" for name, value in percentiles.items()) + " ms"
+
+
+def difference_row(d: Difference) -> list[str]:
+    """Format a difference as a row of a table: metric, this run, other run, difference, interval, verdict."""
+    digits = 1 if d.metric in _SPEEDS else 3
+    return [
+        METRICS[d.metric],
+        text(d.metric, d.first),
+        text(d.metric, d.second),
+        f"{d.difference:+.{digits}f}",
+        f"{d.low:+.{digits}f} … {d.high:+.{digits}f}",
+        d.verdict or "",
+    ]
+
+
+def to_markdown(report: EvaluationReport) -> str:
+    """Format a report to be pasted into an issue or a model card."""
     keys = report.columns
     parts = [
         f"# {report.label} on {report.dataset}",
+        *(f"> {note}" for note in report.notes),
         _markdown([""] + [METRICS[k] for k in keys], [["all", *(text(k, report.figures()[k]) for k in keys)]]),
+        f"Time of an update: {latency_text(report.latency())}.",
     ]
     if report.attributes():
         source = ", computed from the boxes" if report.derived else ""
@@ -188,25 +225,16 @@ def to_markdown(report: Report) -> str:
         head = ["attribute", "sequences", *(METRICS[k] for k in _BY_ATTRIBUTE)]
         parts += [f"## By attribute{source}", _markdown(head, rows)]
     for label, differences in report.comparisons.items():
-        rows = [_difference_row(d) for d in differences]
-        head = ["", report.label, label, "difference", "95 % interval", ""]
-        parts += [f"## Against {label} (paired bootstrap over sequences)", _markdown(head, rows)]
+        rows = [difference_row(d) for d in differences if d.metric in keys]
+        head = ["", report.label, label, "difference", "95 % interval", "verdict"]
+        parts.append(f"## Against {label} (paired bootstrap over sequences)")
+        if any(d.verdict is None for d in differences):
+            head, rows = head[:-1], [row[:-1] for row in rows]
+            parts.append(f"Intervals of {len(report.scores)} sequences: {NO_VERDICT}.")
+        parts.append(_markdown(head, rows))
     rows = [[s.name, str(s.frames), *(text(k, figures([s])[k]) for k in keys)] for s in report.scores]
     parts += ["## By sequence", _markdown(["sequence", "frames", *(METRICS[k] for k in keys)], rows), DEFINITIONS]
     return "\n\n".join(parts) + "\n"
-
-
-def _difference_row(d: Difference) -> list[str]:
-    digits = 1 if d.metric in _SPEEDS else 3
-    interval = f"{d.low:+.{digits}f} … {d.high:+.{digits}f}"
-    return [
-        METRICS[d.metric],
-        text(d.metric, d.first),
-        text(d.metric, d.second),
-        f"{d.difference:+.{digits}f}",
-        interval,
-        d.verdict,
-    ]
 
 
 def _markdown(head: list[str], rows: list[list[str]]) -> str:
@@ -214,24 +242,12 @@ def _markdown(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def to_tables(report: Report) -> list[Table]:
-    """The report for a terminal: figures down, so that it fits; then comparisons."""
-    main = Table("", report.label, title=f"{report.dataset}, {len(report.scores)} sequences", title_justify="left")
-    for key in report.columns:
-        main.add_row(METRICS[key], text(key, report.figures()[key]))
-    tables = [main]
-    for label, differences in report.comparisons.items():
-        table = Table(
-            "", report.label, label, "difference", "95 % interval", "", title="paired bootstrap", title_justify="left"
-        )
-        for d in differences:
-            table.add_row(*_difference_row(d))
-        tables.append(table)
-    return tables
+def write_reports(report: EvaluationReport, folder: Path) -> None:
+    """Write ``report.json``, ``report.md`` and ``report.csv`` into a folder, each whole.
 
-
-def write_reports(report: Report, folder: Path) -> None:
-    """Write ``report.json``, ``report.md`` and ``report.csv`` into a folder, each whole."""
+    Raises:
+        OSError: A file cannot be written.
+    """
     write_whole(folder / "report.json", to_json(report))
     write_whole(folder / "report.md", to_markdown(report))
     write_whole(folder / "report.csv", to_csv(report))

@@ -1,7 +1,8 @@
-"""Result files of a run: boxes, times and scores a sequence, each written whole, and what the run was."""
+"""Result files of a run: boxes, times and scores per sequence, each written whole, and what the run was."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 from collections.abc import Mapping
@@ -24,8 +25,14 @@ class ResultError(UserError):
 
 
 @dataclass(frozen=True, eq=False)
-class Result:
-    """One sequence tracked: boxes float64 ``[n, 4]`` in pixels, scores ``[n]`` in 0..1, seconds ``[n]``."""
+class SequenceResult:
+    """The tracker's output on one sequence.
+
+    Args:
+        boxes: float64 ``[n, 4]``, ``x, y, w, h`` in pixels; the first one was given.
+        scores: float64 ``[n]`` in 0..1; 1 in the first frame.
+        seconds: Time of each frame in the tracker, float64 ``[n]``; the first one is the initialisation.
+    """
 
     boxes: Boxes
     scores: Floats
@@ -33,18 +40,21 @@ class Result:
 
 
 def table(values: Boxes | Floats, number_format: str) -> str:
-    """An array as lines of comma-separated numbers."""
+    """Format an array as lines of comma-separated numbers."""
     stream = io.StringIO()
     np.savetxt(stream, values, fmt=number_format, delimiter=",")
     return stream.getvalue()
 
 
 @dataclass(frozen=True)
-class RunFolder:
-    """A folder with the results of one tracker on one dataset.
+class ResultsFolder:
+    """The results of one tracker on one dataset.
 
-    ``run.json`` says what was run; ``results/<sequence>.txt`` holds ``x,y,w,h`` with three decimals a line,
+    ``run.json`` says what was run; ``results/<sequence>.txt`` holds one ``x,y,w,h`` per line with three decimals,
     ``<sequence>_time.txt`` seconds and ``<sequence>_score.txt`` scores.
+
+    Args:
+        path: The folder.
     """
 
     path: Path
@@ -53,11 +63,11 @@ class RunFolder:
         """Make the folder this run's, or check that it is.
 
         Args:
-            dataset: what is run on.
-            tracker: what is run: names and settings that JSON can hold.
+            dataset: What is run on.
+            tracker: What is run: names and settings that JSON can hold.
 
         Raises:
-            ResultError: it holds the results of something else, or cannot be written.
+            ResultError: The folder holds the results of something else, or cannot be written.
         """
         mine = {
             "format": FORMAT,
@@ -85,11 +95,18 @@ class RunFolder:
                 f"{self.path} cannot be written ({error.strerror}): give another place with -o."
             ) from error
 
+    def release_if_empty(self) -> None:
+        """Remove ``run.json``, and the folder with it, where no result was written: a refused run leaves nothing."""
+        if not any((self.path / "results").glob("*.txt")):
+            (self.path / "run.json").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # something else lies there
+                self.path.rmdir()
+
     def info(self) -> dict[str, object]:
-        """The content of ``run.json``.
+        """Read ``run.json``.
 
         Raises:
-            ResultError: there is none, or it is damaged.
+            ResultError: The file is missing or damaged.
         """
         try:
             content = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
@@ -100,32 +117,36 @@ class RunFolder:
         return content
 
     def label(self) -> str:
-        """The name of the run's tracker, or the folder's."""
+        """Return the label of the run's tracker, or else the folder's name."""
         tracker = self.info().get("tracker")
         return str(tracker.get("label", self.path.name)) if isinstance(tracker, dict) else self.path.name
 
     def _file(self, sequence: Sequence, suffix: str = "") -> Path:
         return self.path / "results" / f"{sequence.name}{suffix}.txt"
 
-    def write(self, sequence: Sequence, result: Result) -> None:
-        """Write a sequence's files; the boxes come last, so their file means that all are there."""
+    def write(self, sequence: Sequence, result: SequenceResult) -> None:
+        """Write a sequence's files; the boxes come last, so that their file means that all files are there.
+
+        Raises:
+            OSError: The files cannot be written.
+        """
         write_whole(self._file(sequence, "_time"), table(result.seconds, "%.8f"))
         write_whole(self._file(sequence, "_score"), table(result.scores, "%.6f"))
         write_whole(self._file(sequence), table(result.boxes, "%.3f"))
 
     def has(self, sequence: Sequence) -> bool:
-        """Whether a whole result of the sequence is there."""
+        """Tell whether a whole result of the sequence is there."""
         try:
             self.read(sequence)
         except ResultError:
             return False
         return True
 
-    def read(self, sequence: Sequence) -> Result:
-        """The result of a sequence.
+    def read(self, sequence: Sequence) -> SequenceResult:
+        """Read the result of a sequence.
 
         Raises:
-            ResultError: it is missing, damaged or of another length.
+            ResultError: The result is missing, damaged or of another length.
         """
         try:
             boxes = np.loadtxt(self._file(sequence), delimiter=",", ndmin=2)
@@ -141,9 +162,9 @@ class RunFolder:
             or not np.isfinite(boxes).all()
         ):
             raise ResultError(
-                f"{self._file(sequence)} does not hold {count} boxes, one a frame of {sequence.name}: run it again."
+                f"{self._file(sequence)} does not hold {count} boxes, one per frame of {sequence.name}: run it again."
             )
-        return Result(boxes, scores, seconds)
+        return SequenceResult(boxes, scores, seconds)
 
 
 def _difference(mine: object, theirs: object) -> str:

@@ -16,16 +16,17 @@ from ..bundle import open_bundle
 from ..errors import MissingExtra, UserError
 from ..geometry import BGRImage
 from ..groundtruth import Boxes
+from ..progress import SILENT, Progress, Task
 from ..tracker import Track, Tracker
 from .metrics import Floats
-from .results import Result, RunFolder
+from .results import ResultsFolder, SequenceResult
 from .sequence import Dataset, Sequence
 
-Tick = Callable[[int], None]
-"""Told how many frames were tracked since the last call."""
+Advance = Callable[[int], None]
+"""Called with the number of frames tracked since the last call."""
 
 
-class OneTarget(Protocol):
+class SingleTargetTracker(Protocol):
     """What is evaluated: a tracker of one target. Frames are BGR uint8 ``[H, W, 3]``."""
 
     def init(self, frame: BGRImage, box: Any, /) -> None:
@@ -33,23 +34,28 @@ class OneTarget(Protocol):
         ...
 
     def update(self, frame: BGRImage, /) -> Track | list[Track]:
-        """Follow into the next frame."""
+        """Follow the target into the next frame."""
         ...
 
 
-@dataclass(frozen=True)
-class Model:
-    """What to load, in a form that travels to worker processes and names a run; calling it gives a tracker.
+Make = Callable[[], SingleTargetTracker]
+"""Makes a tracker; it is called once in every process that tracks, and pickled on its way there."""
 
-    The tracker runs as published, without a policy for lost targets, as benchmarks expect a box for every frame.
+
+@dataclass(frozen=True)
+class TrackerFactory:
+    """Makes trackers from a bundle, in a form that travels to worker processes and names a run.
+
+    The trackers run as published, without a policy for lost targets, as benchmarks expect a box for every frame.
 
     Args:
-        bundle: the bundle's folder.
-        backend: a name :func:`mvt_deploy.load` knows; without fusion always ``torch``.
-        precision: of the graphs; None leaves it open, which is fp32 except with the provider ``auto``.
-        provider: of ONNX Runtime; ``auto`` chooses among runtimes by their speed, see :meth:`settled`.
-        fusion: False is the paper's ablation: tokens of template and search region attend only within themselves.
-        threads: CPU threads of the network, None for the runtime's choice.
+        bundle: Folder of the bundle.
+        backend: A name that :func:`mvt_deploy.load` knows; always ``torch`` without fusion.
+        precision: Precision of the graphs; None is fp32, except with the provider ``auto``, which then chooses.
+        provider: Execution provider of ONNX Runtime; ``auto`` chooses among runtimes by their speed, see
+            :meth:`resolve_auto`.
+        fusion: False runs the paper's ablation: tokens of template and search region attend only within themselves.
+        threads: CPU threads of the network; None is the runtime's choice.
     """
 
     bundle: Path
@@ -67,11 +73,26 @@ class Model:
         parts = [self.bundle.name, self.backend, provider, self.precision or "fp32", fusion]
         return "-".join(part for part in parts if part)
 
-    def settled(self) -> Model:
-        """The same with nothing left to chance: what ``auto`` chooses here and now, so that every process runs that.
+    def describe(self) -> dict[str, Any]:
+        """Return what identifies a run with this tracker: its label, checkpoint and settings.
 
         Raises:
-            UserError: the bundle cannot be opened.
+            BundleError: There is no bundle.
+        """
+        return {
+            "label": self.label,
+            "checkpoint": open_bundle(self.bundle).manifest.checkpoint.sha256,
+            "backend": self.backend,
+            "precision": self.precision or "fp32",
+            "provider": self.provider,
+            "fusion": self.fusion,
+        }
+
+    def resolve_auto(self) -> TrackerFactory:
+        """Return a factory with backend, provider and precision fixed, so that every process runs the same.
+
+        Raises:
+            UserError: The bundle cannot be opened.
         """
         if self.provider != "auto":
             return replace(self, precision=self.precision or "fp32")
@@ -80,21 +101,21 @@ class Model:
         opened.close()
         return replace(self, backend=backend, provider=provider, precision=precision)
 
-    def shared(self, jobs: int | None) -> Model:
-        """The same with this machine's cores divided among ``jobs`` processes, unless threads were given.
+    def split_threads(self, jobs: int | None) -> TrackerFactory:
+        """Return a factory that divides this machine's cores among processes, unless a number of threads was given.
 
         Args:
-            jobs: processes at once; None for one core each (a cluster's scheduler counts cores).
+            jobs: Number of processes at once; None for one core each (a cluster's scheduler counts cores).
         """
         if self.threads is not None or jobs == 1:
             return self
         return replace(self, threads=1 if jobs is None else max(1, (os.cpu_count() or 1) // max(jobs, 1)))
 
     def __call__(self) -> Tracker:
-        """Open the bundle.
+        """Open the bundle and make a tracker.
 
         Raises:
-            UserError: the bundle, the backend or the combination is not available.
+            UserError: The bundle, the backend or the combination is not available.
         """
         if self.fusion:
             backend = load(
@@ -111,29 +132,20 @@ class Model:
         return Tracker(TorchBackend(checkpoint, fusion=False, threads=self.threads), lost=None)
 
 
-class Progress(Protocol):
-    """Told what has been done, to draw bars."""
-
-    def start(self, sequences: int, frames: int, done_sequences: int, done_frames: int) -> None:
-        """The whole work, and how much of it an earlier run has done."""
-        ...
-
-    def frames(self, count: int, /) -> None:
-        """So many more frames were tracked."""
-        ...
-
-    def sequence(self, name: str, /) -> None:
-        """A sequence is finished and on disk."""
-        ...
-
-
-def track(sequence: Sequence, tracker: OneTarget, tick: Tick | None = None) -> Result:
+def track_sequence(
+    sequence: Sequence, tracker: SingleTargetTracker, advance: Advance = lambda frames: None
+) -> SequenceResult:
     """Follow the target of a sequence from its first frame to its last, without resets.
 
-    Times are of the tracker's own calls; reading the images is not in them.
+    Times are those of the tracker's own calls; reading the images is not in them.
+
+    Args:
+        sequence: What to track.
+        tracker: The tracker; it is initialised with the sequence's first box.
+        advance: Called after every frame.
 
     Raises:
-        UserError: the tracker refuses a frame or the box; the message names the sequence.
+        UserError: The tracker refuses a frame or the box; the message names the sequence.
     """
     count = len(sequence.frames)
     boxes: Boxes = np.zeros((count, 4))
@@ -147,57 +159,63 @@ def track(sequence: Sequence, tracker: OneTarget, tick: Tick | None = None) -> R
             if index == 0:
                 tracker.init(frame, tuple(boxes[0].tolist()))
             else:
-                found = one(tracker.update(frame))
+                found = single(tracker.update(frame))
             seconds[index] = time.perf_counter() - begin
             if index:
-                boxes[index], scores[index] = found.box.as_tuple(), found.score
-            if tick:
-                tick(1)
+                boxes[index], scores[index] = tuple(found.box), found.score
+            advance(1)
     except UserError as error:
         raise UserError(f"sequence {sequence.name}, frame {sequence.frames[index].name}: {error}") from error
-    return Result(boxes, scores, seconds)
+    return SequenceResult(boxes, scores, seconds)
 
 
-def one(found: Track | list[Track]) -> Track:
-    """The track of a tracker that follows one target."""
+def single(found: Track | list[Track]) -> Track:
+    """Return the only track of a tracker that follows one target."""
     return found[0] if isinstance(found, list) else found
 
 
-Engine = Callable[[list[Sequence], Callable[[], OneTarget], Tick], Iterator[tuple[Sequence, Result]]]
-"""Tracks sequences, in any order, and yields each when it is done."""
+Executor = Callable[[list[Sequence], Make, Advance], Iterator[tuple[Sequence, SequenceResult]]]
+"""Tracks sequences, in any order, and yields each with its result when it is done."""
 
 
-def in_turn(sequences: list[Sequence], make: Callable[[], OneTarget], tick: Tick) -> Iterator[tuple[Sequence, Result]]:
-    """The engine that uses this process only."""
+def serial(sequences: list[Sequence], make: Make, advance: Advance) -> Iterator[tuple[Sequence, SequenceResult]]:
+    """The executor that tracks one sequence after the other in this process; the tracker is made at once."""
     tracker = make()
-    for sequence in sequences:
-        yield sequence, track(sequence, tracker, tick)
+    return ((sequence, track_sequence(sequence, tracker, advance)) for sequence in sequences)
 
 
-def run(
+def run_dataset(
     dataset: Dataset,
-    make: Callable[[], OneTarget],
-    folder: RunFolder,
-    engine: Engine = in_turn,
-    progress: Progress | None = None,
+    make: Make,
+    folder: ResultsFolder,
+    executor: Executor = serial,
+    progress: Progress = SILENT,
 ) -> None:
     """Track every sequence of a dataset that the folder has no result of yet.
 
     Args:
-        make: gives a tracker; called once in every process that tracks.
-        engine: where the work is done: :func:`in_turn`, or one of :mod:`mvt_deploy.evaluation.parallel`.
+        dataset: What to track.
+        make: Makes a tracker; called once in every process that tracks.
+        folder: Where results go.
+        executor: Where the work is done: :func:`serial`, or one of :mod:`mvt_deploy.evaluation.executors`.
+        progress: Receives the number of sequences and frames done.
 
     Raises:
-        UserError: tracking failed; sequences finished before stay in the folder.
+        UserError: Tracking failed; the results of sequences finished before stay in the folder.
+        OSError: A result cannot be written.
     """
     todo = [s for s in dataset.sequences if not folder.has(s)]
-    tick: Tick = progress.frames if progress else lambda count: None
-    if progress:
-        whole, left = sum(len(s.frames) for s in dataset.sequences), sum(len(s.frames) for s in todo)
-        progress.start(len(dataset.sequences), whole, len(dataset.sequences) - len(todo), whole - left)
     if not todo:
         return
-    for sequence, result in engine(todo, make, tick):
-        folder.write(sequence, result)
-        if progress:
-            progress.sequence(sequence.name)
+    frames, left = sum(len(s.frames) for s in dataset.sequences), sum(len(s.frames) for s in todo)
+    done = len(dataset.sequences) - len(todo)
+    counted: list[Task] = []
+    results = executor(todo, make, lambda count: counted[0].advance(count))  # refuses before the bars begin
+    with (
+        progress.task("sequences", len(dataset.sequences), done) as sequences_done,
+        progress.task("frames", frames, frames - left) as frames_done,
+    ):
+        counted.append(frames_done)
+        for sequence, result in results:
+            folder.write(sequence, result)
+            sequences_done.advance(1, note=sequence.name)

@@ -19,10 +19,10 @@ class DatasetError(UserError):
 
 
 def read_image(path: str | os.PathLike[str]) -> BGRImage:
-    """An image file as BGR uint8 ``[H, W, 3]``.
+    """Read an image file as BGR uint8 ``[H, W, 3]``.
 
     Raises:
-        DatasetError: the file cannot be decoded.
+        DatasetError: The file cannot be decoded.
     """
     image = cv2.imread(os.fspath(path), cv2.IMREAD_COLOR)
     if image is None:
@@ -35,13 +35,13 @@ class Sequence:
     """One target in one clip; tracking starts on the first frame with the first box.
 
     Args:
-        name: unique in its dataset.
-        frames: image files in order.
+        name: Name, unique in its dataset.
+        frames: Image files in order.
         truth: float64 ``[n, 4]``, NaN where the benchmark says that the target is absent; ``[1, 4]`` if only the first
             box is public.
-        attributes: short names of the challenges in it, as the benchmark labels them.
+        attributes: Short names of the challenges in the sequence, as the benchmark labels them.
         derived: True if ``attributes`` were computed from the boxes because the benchmark's labels are not at hand.
-        size: width and height of the frames in pixels if the dataset says so.
+        size: Width and height of the frames in pixels, if the dataset gives them.
     """
 
     name: str
@@ -57,15 +57,15 @@ class Sequence:
         return len(self.truth) == len(self.frames)
 
     def read(self, index: int) -> BGRImage:
-        """The frame ``index`` (from 0) as BGR uint8 ``[H, W, 3]``.
+        """Read the frame ``index`` (from 0) as BGR uint8 ``[H, W, 3]``.
 
         Raises:
-            DatasetError: the file cannot be decoded.
+            DatasetError: The file cannot be decoded.
         """
         return read_image(self.frames[index])
 
     def frame_size(self) -> tuple[int, int]:
-        """Width and height in pixels: what the dataset says, else of the first frame."""
+        """Return width and height in pixels: what the dataset says, else those of the first frame."""
         if self.size is not None:
             return self.size
         height, width = self.read(0).shape[:2]
@@ -77,10 +77,10 @@ class Dataset:
     """A benchmark, or the part of it that lies in a folder.
 
     Args:
-        name: for titles, such as ``GOT-10k val``.
-        format: which benchmark's layout and rules (a key of :data:`mvt_deploy.evaluation.datasets.FORMATS`).
-        root: the folder it was read from.
-        sequences: in the benchmark's order.
+        name: Name for titles, such as ``GOT-10k val``.
+        format: The benchmark's layout and rules (a key of :data:`mvt_deploy.evaluation.datasets.FORMATS`).
+        root: Folder that it was read from.
+        sequences: Sequences in the benchmark's order.
     """
 
     name: str

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from ..files import write_whole
 from ..geometry import BGRImage
 from ..groundtruth import Boxes
-from .metrics import Score
-from .results import RunFolder
+from .metrics import SequenceScore
+from .results import ResultsFolder
 from .sequence import Dataset, Sequence
 
 _TILE = (320, 240)  # width, height
@@ -20,11 +20,18 @@ _COLUMNS = 4
 _TRUTH, _FOUND, _WHITE = (0, 200, 0), (0, 0, 255), (255, 255, 255)
 
 
-def worst_frames(scores: list[Score], most: int = 12) -> list[tuple[str, int]]:
-    """Sequence and frame index of the lowest IoUs, the worst first.
+def worst_frames(scores: list[SequenceScore], most: int = 12) -> list[tuple[str, int]]:
+    """Choose the frames with the lowest IoUs, the worst first.
 
     Every sequence gives its worst frame (the first of several) before any gives a second, which lies elsewhere in the
     clip, so that one bad clip does not fill the sheet. Frames with an IoU above 0.5 are not bad enough.
+
+    Args:
+        scores: Scores of the sequences.
+        most: Largest number of frames.
+
+    Returns:
+        Name of the sequence and index of the frame.
     """
     rounds: list[tuple[int, float, str, int]] = []
     for s in scores:
@@ -40,11 +47,14 @@ def worst_frames(scores: list[Score], most: int = 12) -> list[tuple[str, int]]:
     return [(name, index) for _, _, name, index in sorted(rounds)[:most]]
 
 
-def write_sheet(dataset: Dataset, folder: RunFolder, scores: list[Score]) -> Path | None:
+def write_sheet(dataset: Dataset, folder: ResultsFolder, scores: list[SequenceScore]) -> Path | None:
     """Write ``worst.jpg``: ground truth green, the tracker's box red, sequence, frame and IoU above.
 
     Returns:
         The file, or None if no frame is bad enough.
+
+    Raises:
+        OSError: The file cannot be written.
     """
     sequences = {s.name: s for s in dataset.sequences}
     overlaps = {s.name: s.overlaps for s in scores}

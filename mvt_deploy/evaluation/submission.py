@@ -1,4 +1,4 @@
-"""Result archives in the form the benchmarks' servers take."""
+"""Result archives in the form that the benchmarks' servers take."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import zipfile
 from pathlib import Path
 
 from ..files import write_whole
-from .results import RunFolder, table
+from .results import ResultsFolder, table
 from .sequence import Dataset
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same results make the same bytes
 
 
-def write_submission(dataset: Dataset, folder: RunFolder) -> Path | None:
+def write_submission(dataset: Dataset, folder: ResultsFolder) -> Path | None:
     """Write the archive to upload, if the benchmark has a server.
 
     GOT-10k: ``<sequence>/<sequence>_001.txt`` with boxes and ``<sequence>_time.txt`` with seconds, as its toolkit packs
@@ -23,7 +23,8 @@ def write_submission(dataset: Dataset, folder: RunFolder) -> Path | None:
         The zip's path, or None if the benchmark is scored here.
 
     Raises:
-        ResultError: a sequence has no result.
+        ResultError: A sequence has no result.
+        OSError: The archive cannot be written.
     """
     files: dict[str, str] = {}
     for sequence in dataset.sequences:

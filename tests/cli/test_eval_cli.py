@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from mvt_deploy.cli.bars import Bars
 from mvt_deploy.cli.main import app
 from mvt_deploy.errors import UserError
-from mvt_deploy.evaluation.progress import Bars
 
 
 def clip(folder: Path, frames: int = 6) -> Path:
@@ -76,10 +76,9 @@ def test_a_refusal_before_the_work_shows_no_bars(capfd: pytest.CaptureFixture[st
     with pytest.raises(UserError), Bars():
         raise UserError("no.")
     assert capfd.readouterr().err == ""
-    with Bars() as bars:
-        bars.start(2, 30, 0, 0)
-        bars.frames(15)
-        bars.sequence("square")
+    with Bars() as bars, bars.task("sequences", 2) as sequences, bars.task("frames", 30) as frames:
+        frames.advance(15)
+        sequences.advance(1, note="square")
     shown = capfd.readouterr().err
     assert "1/2" in shown
     assert "15/30" in shown

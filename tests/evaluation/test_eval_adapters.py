@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import os
+import subprocess
 import sys
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from evaluation_trees import Drifter, got10k
+from evaluation_trees import HEIGHT, WIDTH, Drifter, got10k
+from PIL import Image
 
 import mvt_deploy.evaluation.adapters as adapters
 from mvt_deploy import Box, LostPolicy, Track, Tracker, load
+from mvt_deploy.errors import BoxError, SourceError, UserError
 from mvt_deploy.evaluation.adapters.got10k import got10k_tracker
 from mvt_deploy.evaluation.adapters.opencv import OpenCVTracker
 from mvt_deploy.evaluation.adapters.pytracking import PyTrackingTracker
@@ -169,3 +174,54 @@ def test_the_vot_toolkit_runs_us_by_trax(bundle: Path, scene_files: list[Path], 
     command = f"{sys.executable} -m mvt_deploy.evaluation.adapters.trax {bundle.resolve()} ort fp32"
     found = vot_boxes("trax", command, scene_files)
     assert np.array(found) == pytest.approx(np.array([b.as_tuple() for b in expected]), abs=1e-2)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [np.zeros((48, 64), np.uint8), np.zeros((48, 64, 3), np.float32), np.zeros((48, 64, 4), np.uint8), None, "a.png"],
+    ids=["grey", "floats", "with alpha", "none", "a path"],
+)
+def test_frames_of_another_kind_are_refused(frame: Any) -> None:
+    start = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    pytracking = PyTrackingTracker(Drifter(1.0))
+    pytracking.initialize(start, {"init_bbox": [5, 5, 9, 9]})
+    calls = [lambda: pytracking.initialize(frame, {"init_bbox": [5, 5, 9, 9]}), lambda: pytracking.track(frame)]
+    if importlib.util.find_spec("got10k"):
+        ours = got10k_tracker(Drifter(1.0))
+        ours.init(Image.fromarray(start), np.array([5, 5, 9, 9]))
+        calls += [lambda: ours.init(frame, np.array([5, 5, 9, 9])), lambda: ours.update(frame)]
+    for call in calls:
+        with pytest.raises(SourceError, match=r"frames are RGB uint8 \[height, width, 3\], not "):
+            call()
+
+
+def test_a_grey_picture_of_pil_is_refused_and_not_mirrored() -> None:
+    pytest.importorskip("got10k.trackers")
+    with pytest.raises(SourceError, match=r"\.convert\('RGB'\)"):
+        got10k_tracker(Drifter(1.0)).init(Image.new("L", (WIDTH, HEIGHT)), np.array([5, 5, 9, 9]))
+
+
+@pytest.mark.parametrize("box", [(1, 2, 3), (1, 2, 3, float("nan")), (1, 2, 0, 4), [(1, 2, 3, 4), (5, 6, 7, 8)], "box"])
+def test_boxes_of_another_kind_are_refused(box: Any) -> None:
+    frame = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    with pytest.raises(BoxError, match="box"):
+        OpenCVTracker(Drifter(1.0)).init(frame, box)
+    with pytest.raises(BoxError, match="box"):
+        PyTrackingTracker(Drifter(1.0)).initialize(frame, {"init_bbox": box})
+
+
+def test_a_missing_box_and_ids_that_do_not_fit_are_named() -> None:
+    with pytest.raises(BoxError, match=r"info\['init_bbox'\]"):
+        PyTrackingTracker(Drifter(1.0)).initialize(np.zeros((HEIGHT, WIDTH, 3), np.uint8), {})
+    pytest.importorskip("supervision")
+    with pytest.raises(UserError, match="2 tracks came with 1 ids"):
+        detections([Track(Box(10, 20, 30, 40), 0.8), Track(Box(60, 20, 10, 10), 0.1)], ids=[7])
+
+
+def test_trax_without_a_bundle_ends_in_one_line(tmp_path: Path) -> None:
+    pytest.importorskip("trax")
+    command = [sys.executable, "-m", "mvt_deploy.evaluation.adapters.trax", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1

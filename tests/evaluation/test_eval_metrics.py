@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mvt_deploy.evaluation.datasets import open_dataset
 from mvt_deploy.evaluation.metrics import (
     RULES,
-    Rule,
+    OpeRule,
     by_attribute,
     centre_errors,
     curve,
@@ -26,21 +26,21 @@ from mvt_deploy.evaluation.metrics import (
     unscored,
 )
 from mvt_deploy.evaluation.report import scores_of
-from mvt_deploy.evaluation.results import Result, RunFolder, table
+from mvt_deploy.evaluation.results import ResultsFolder, SequenceResult, table
 from mvt_deploy.evaluation.sequence import Dataset, Sequence
 from mvt_deploy.overlap import got10k_overlaps
 
 CLOSE = {"abs": 1e-6, "rel": 0}
 
 
-def fill(dataset: Dataset, folder: RunFolder, spread: float = 4.0) -> dict[str, Result]:
+def fill(dataset: Dataset, folder: ResultsFolder, spread: float = 4.0) -> dict[str, SequenceResult]:
     """Result files of an imaginary tracker."""
     made = {}
     for index, sequence in enumerate(dataset.sequences):
         truth = np.vstack([sequence.truth[:1]] * len(sequence.frames)) if not sequence.labelled else sequence.truth
         seconds = np.random.default_rng(index).uniform(0.01, 0.05, len(sequence.frames))
         seconds[0] = 0  # as a toolkit writes it for a tracker that is not timed at the start
-        made[sequence.name] = Result(disturbed(truth, index, spread), np.full(len(truth), 0.5), seconds)
+        made[sequence.name] = SequenceResult(disturbed(truth, index, spread), np.full(len(truth), 0.5), seconds)
         folder.write(sequence, made[sequence.name])
     return made
 
@@ -56,7 +56,7 @@ def test_got10k_figures_are_the_toolkits(tmp_path: Path, monkeypatch: pytest.Mon
     experiments = pytest.importorskip("got10k.experiments")
     names = {"GOT-10k_Val_000001": 40, "GOT-10k_Val_000002": 25, "GOT-10k_Val_000003": 60}
     root = got10k(tmp_path / "data", names, hidden={"GOT-10k_Val_000001": [3, 4, 30]})
-    dataset, folder = open_dataset(root), RunFolder(tmp_path / "run")
+    dataset, folder = open_dataset(root), ResultsFolder(tmp_path / "run")
     results = fill(dataset, folder)
     for name, result in results.items():  # the same files where the toolkit looks for them
         place = tmp_path / "results" / "GOT-10k" / "ours" / name
@@ -94,7 +94,7 @@ def test_otb_figures_are_the_toolkits(tmp_path: Path) -> None:
     root = tmp_path / "data"
     for index, (name, length) in enumerate({"Boy": 50, "Car1": 30, "Dog": 45}.items()):
         otb(root, name, range(1, length + 1), walk(length, index))
-    dataset, folder = open_dataset(root), RunFolder(tmp_path / "run")
+    dataset, folder = open_dataset(root), ResultsFolder(tmp_path / "run")
     for name, result in fill(dataset, folder, 6.0).items():
         write_rows(tmp_path / "results" / "ours" / f"{name}.txt", result.boxes)
     experiment = object.__new__(experiments.ExperimentOTB)  # its constructor downloads
@@ -204,7 +204,7 @@ def test_failure_rate_counts_frames_without_overlap() -> None:
     found[[0, 4]] = 1.0  # neither the first frame nor an absent target counts
     found[1, 0] = 20  # touches: no overlap
     found[2, 0] = 19
-    ours = figures([score(made_up(truth), found, np.ones(6), Rule())])
+    ours = figures([score(made_up(truth), found, np.ones(6), OpeRule())])
     assert ours["failure_rate"] == pytest.approx(1 / 4)
 
 
@@ -212,9 +212,9 @@ def test_absent_targets_drop_out_or_miss() -> None:
     truth = np.tile([10.0, 10, 10, 10], (4, 1))
     truth[2:] = np.nan
     found = np.tile([10.0, 10, 10, 10], (4, 1))
-    assert figures([score(made_up(truth), found, np.ones(4), Rule())])["precision_20"] == 1.0
-    assert figures([score(made_up(truth), found, np.ones(4), Rule(absent="miss"))])["precision_20"] == 0.5
-    hits = ope_errors(found, truth, Rule(undefined_hits=True))
+    assert figures([score(made_up(truth), found, np.ones(4), OpeRule())])["precision_20"] == 1.0
+    assert figures([score(made_up(truth), found, np.ones(4), OpeRule(absent="miss"))])["precision_20"] == 0.5
+    hits = ope_errors(found, truth, OpeRule(undefined_hits=True))
     assert (hits.length, (hits.centre <= 0).sum(), (hits.overlap > 0.5).sum()) == (4, 4, 2)
 
 
@@ -223,8 +223,8 @@ def test_pooled_figures_weigh_frames_and_the_others_sequences() -> None:
     away = bad.copy()
     away[1, 0] += 30
     scores = [
-        score(made_up(good, "good"), good, np.full(11, 0.1), Rule()),
-        score(made_up(bad, "bad"), away, np.full(2, 0.4), Rule()),
+        score(made_up(good, "good"), good, np.full(11, 0.1), OpeRule()),
+        score(made_up(bad, "bad"), away, np.full(2, 0.4), OpeRule()),
     ]
     ours = figures(scores)
     assert ours["ao"] == pytest.approx(10 / 11)
@@ -238,7 +238,7 @@ def test_thresholds_are_exceeded_not_met() -> None:
     truth = np.tile([10.0, 10, 10, 10], (3, 1))
     found = truth.copy()
     found[1, 3], found[2, 3] = 5, 7.5  # IoU of exactly 0.5 and 0.75
-    ours = figures([score(made_up(truth), found, np.ones(3), Rule())])
+    ours = figures([score(made_up(truth), found, np.ones(3), OpeRule())])
     assert (ours["sr_50"], ours["sr_75"]) == (0.5, 0.0)
 
 
@@ -250,7 +250,7 @@ def test_boxes_below_a_pixel_keep_their_size() -> None:
 def test_overlaps_are_kept_by_frame() -> None:
     truth = np.tile([10.0, 10, 10, 10], (4, 1))
     truth[2] = np.nan
-    ours = score(made_up(truth), np.tile([10.0, 10, 10, 5], (4, 1)), np.ones(4), Rule())
+    ours = score(made_up(truth), np.tile([10.0, 10, 10, 5], (4, 1)), np.ones(4), OpeRule())
     assert ours.frames == 2
     assert ours.overlaps.dtype == np.float64
     assert np.array_equal(ours.overlaps, [0.5, 0.5, np.nan, 0.5], equal_nan=True)
@@ -258,26 +258,26 @@ def test_overlaps_are_kept_by_frame() -> None:
 
 def test_a_target_at_the_edge_is_undefined_only_for_the_matlab_toolkits() -> None:
     truth = np.tile([0.0, 10, 10, 10], (3, 1))
-    assert ope_errors(truth, truth, Rule()).overlap.tolist() == [1, 1, 1]
-    assert ope_errors(truth, truth, Rule(undefined_hits=True)).overlap.max() < 0
+    assert ope_errors(truth, truth, OpeRule()).overlap.tolist() == [1, 1, 1]
+    assert ope_errors(truth, truth, OpeRule(undefined_hits=True)).overlap.max() < 0
 
 
 def test_a_sequence_that_says_nothing_changes_no_figure() -> None:
     truth = np.tile([10.0, 10, 10, 10], (3, 1))
     lost, first_only = np.full((3, 4), np.nan), truth.copy()
     first_only[1:] = np.nan
-    scored = score(made_up(truth), truth, np.ones(3), Rule())
-    silent = [score(made_up(lost), truth, np.zeros(3), Rule()), unscored(made_up(lost), np.zeros(3))]
+    scored = score(made_up(truth), truth, np.ones(3), OpeRule())
+    silent = [score(made_up(lost), truth, np.zeros(3), OpeRule()), unscored(made_up(lost), np.zeros(3))]
     alone = figures([scored])
     assert figures([scored, *silent]) == alone
     assert all(np.isnan(v) for v in figures(silent).values())
-    ours = figures([scored, score(made_up(first_only), truth, np.zeros(3), Rule())])
+    ours = figures([scored, score(made_up(first_only), truth, np.zeros(3), OpeRule())])
     assert (ours["ao"], ours["ao_by_sequence"], ours["success_auc"]) == (1, 1, alone["success_auc"])
-    assert np.isnan(figures([score(made_up(first_only), truth, np.zeros(3), Rule())])["ao_by_sequence"])
+    assert np.isnan(figures([score(made_up(first_only), truth, np.zeros(3), OpeRule())])["ao_by_sequence"])
 
 
 def test_a_single_frame_is_a_whole_share() -> None:
-    errors = ope_errors(np.array([[1.0, 1, 5, 5]]), np.array([[1.0, 1, 5, 5]]), Rule())
+    errors = ope_errors(np.array([[1.0, 1, 5, 5]]), np.array([[1.0, 1, 5, 5]]), OpeRule())
     assert success_curve(errors)[0] == 1.0
 
 
@@ -290,7 +290,7 @@ def test_normalised_errors_of_boxes_without_a_side_warn_nobody() -> None:
 def test_attributes_group_sequences() -> None:
     truth = np.tile([10.0, 10, 10, 10], (3, 1))
     scores = [
-        score(Sequence(n, (Path("x"),) * 3, truth, a, size=(WIDTH, HEIGHT)), truth, np.ones(3), Rule())
+        score(Sequence(n, (Path("x"),) * 3, truth, a, size=(WIDTH, HEIGHT)), truth, np.ones(3), OpeRule())
         for n, a in (("a", ("SV", "LR")), ("b", ("SV",)))
     ]
     assert {k: [s.name for s in v] for k, v in by_attribute(scores).items()} == {"LR": ["a"], "SV": ["a", "b"]}
@@ -304,7 +304,7 @@ def test_a_submission_goes_through_the_official_toolkit(tmp_path: Path, monkeypa
     monkeypatch.setenv("MPLBACKEND", "Agg")
     experiments = pytest.importorskip("got10k.experiments")
     root = got10k(tmp_path / "data", {"GOT-10k_Val_000001": 20, "GOT-10k_Val_000002": 15})
-    dataset, folder = open_dataset(root), RunFolder(tmp_path / "run")
+    dataset, folder = open_dataset(root), ResultsFolder(tmp_path / "run")
     fill(dataset, folder)
     path = write_submission(dataset, folder)
     assert path is not None
@@ -325,7 +325,7 @@ def test_trackingnet_submission_has_a_file_a_sequence(tmp_path: Path) -> None:
 
     write_frames(tmp_path / "TEST" / "frames" / "clip_0", range(4), digits=1)
     write_rows(tmp_path / "TEST" / "anno" / "clip_0.txt", walk(1))
-    dataset, folder = open_dataset(tmp_path), RunFolder(tmp_path / "run")
+    dataset, folder = open_dataset(tmp_path), ResultsFolder(tmp_path / "run")
     results = fill(dataset, folder)
     path = write_submission(dataset, folder)
     assert path is not None

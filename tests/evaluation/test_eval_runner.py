@@ -15,10 +15,10 @@ from evaluation_trees import Drift, Drifter, lasot, plain, walk
 from mvt_deploy.errors import MissingExtra, UserError
 from mvt_deploy.evaluation.datasets import open_dataset
 from mvt_deploy.evaluation.evaluate import default_output
-from mvt_deploy.evaluation.parallel import engine, longest_first, processes
+from mvt_deploy.evaluation.executors import longest_first, open_executor, process_pool
 from mvt_deploy.evaluation.report import scores_of
-from mvt_deploy.evaluation.results import ResultError, RunFolder
-from mvt_deploy.evaluation.runner import Model, run, track
+from mvt_deploy.evaluation.results import ResultError, ResultsFolder
+from mvt_deploy.evaluation.runner import TrackerFactory, run_dataset, track_sequence
 from mvt_deploy.tracker import Track
 
 LENGTHS = {"a": 12, "b": 30, "c": 7, "d": 21}
@@ -56,22 +56,57 @@ class FussyDrifter(Drifter):
         return super().update(frame)
 
 
+class Counted:
+    """A task that remembers."""
+
+    def __init__(self, total: float | None, done: float) -> None:
+        self.total, self.done = total, done
+        self.count = 0.0
+        self.names: list[str] = []
+
+    def advance(self, steps: float = 1, note: str | None = None) -> None:
+        self.count += steps
+        if note:
+            self.names.append(note)
+
+    def resize(self, total: float) -> None:
+        self.total = total
+
+    def finish(self) -> None:
+        pass
+
+    def __enter__(self) -> Counted:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
 class Recorder:
     """A progress that remembers."""
 
     def __init__(self) -> None:
-        self.total: tuple[int, ...] = ()
-        self.count = 0
-        self.names: list[str] = []
+        self.tasks: dict[str, Counted] = {}
 
-    def start(self, sequences: int, frames: int, done_sequences: int, done_frames: int) -> None:
-        self.total = (sequences, frames, done_sequences, done_frames)
+    def message(self, text: str) -> None:
+        pass
 
-    def frames(self, count: int, /) -> None:
-        self.count += count
+    def task(self, name: str, total: float | None = None, done: float = 0) -> Counted:
+        self.tasks[name] = Counted(total, done)
+        return self.tasks[name]
 
-    def sequence(self, name: str, /) -> None:
-        self.names.append(name)
+    @property
+    def total(self) -> tuple[float | None, ...]:
+        sequences, frames = self.tasks["sequences"], self.tasks["frames"]
+        return sequences.total, frames.total, sequences.done, frames.done
+
+    @property
+    def count(self) -> float:
+        return self.tasks["frames"].count
+
+    @property
+    def names(self) -> list[str]:
+        return self.tasks["sequences"].names
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -81,31 +116,31 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_track_follows_from_the_first_box(tmp_path: Path) -> None:
     sequence = open_dataset(plain(tmp_path, {"a": 5})).sequences[0]
-    result = track(sequence, Drifter(2.0))
+    result = track_sequence(sequence, Drifter(2.0))
     assert result.boxes[:, 0] == pytest.approx(sequence.truth[0, 0] + 2.0 * np.arange(5))
     assert result.scores.tolist() == [1.0, 0.5, 0.5, 0.5, 0.5]
     assert (result.seconds > 0).all()
 
 
 def test_a_finished_sequence_is_not_tracked_again(tmp_path: Path) -> None:
-    dataset, folder = open_dataset(plain(tmp_path / "data", LENGTHS)), RunFolder(tmp_path / "run")
+    dataset, folder = open_dataset(plain(tmp_path / "data", LENGTHS)), ResultsFolder(tmp_path / "run")
     first = Recorder()
-    run(dataset, Drift(), folder, progress=first)
+    run_dataset(dataset, Drift(), folder, progress=first)
     assert first.total == (4, 70, 0, 0)
     assert (first.count, first.names) == (70, ["a", "b", "c", "d"])
     whole = files(tmp_path / "run")
     (tmp_path / "run" / "results" / "b.txt").write_text("1,2,3,4\n", encoding="utf-8")  # cut short
     (tmp_path / "run" / "results" / "d_score.txt").unlink()
     again = Recorder()
-    run(dataset, Drift(), folder, progress=again)
+    run_dataset(dataset, Drift(), folder, progress=again)
     assert again.total == (4, 70, 2, 19)
     assert again.names == ["b", "d"]
     assert files(tmp_path / "run") == whole
-    run(dataset, pytest.fail, folder)  # nothing left: no tracker is made
+    run_dataset(dataset, pytest.fail, folder)  # nothing left: no tracker is made
 
 
 def test_an_interrupted_write_leaves_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    dataset, folder = open_dataset(plain(tmp_path / "data", {"a": 4})), RunFolder(tmp_path / "run")
+    dataset, folder = open_dataset(plain(tmp_path / "data", {"a": 4})), ResultsFolder(tmp_path / "run")
 
     def full(source: object, target: object) -> None:
         raise OSError("no space left")
@@ -113,25 +148,25 @@ def test_an_interrupted_write_leaves_no_result(tmp_path: Path, monkeypatch: pyte
     with monkeypatch.context() as patched:
         patched.setattr(os, "replace", full)
         with pytest.raises(OSError, match="no space"):
-            run(dataset, Drift(), folder)
+            run_dataset(dataset, Drift(), folder)
     assert not folder.has(dataset.sequences[0])
-    run(dataset, Drift(), folder)
+    run_dataset(dataset, Drift(), folder)
     assert folder.has(dataset.sequences[0])
 
 
 def test_an_error_names_the_sequence_and_keeps_the_finished_ones(tmp_path: Path) -> None:
-    dataset, folder = open_dataset(plain(tmp_path / "data", LENGTHS)), RunFolder(tmp_path / "run")
+    dataset, folder = open_dataset(plain(tmp_path / "data", LENGTHS)), ResultsFolder(tmp_path / "run")
     with pytest.raises(UserError, match=r"sequence c, frame 00000007\.jpg: this target is not to my taste"):
-        run(dataset, Fussy(), folder)
+        run_dataset(dataset, Fussy(), folder)
     assert [folder.has(s) for s in dataset.sequences] == [True, True, False, False]
 
 
 @pytest.mark.slow
 def test_processes_give_the_same_files(tmp_path: Path) -> None:
     dataset = open_dataset(plain(tmp_path / "data", LENGTHS))
-    run(dataset, Drift(), RunFolder(tmp_path / "one"))
+    run_dataset(dataset, Drift(), ResultsFolder(tmp_path / "one"))
     seen = Recorder()
-    run(dataset, Drift(), RunFolder(tmp_path / "two"), processes(2), seen)
+    run_dataset(dataset, Drift(), ResultsFolder(tmp_path / "two"), process_pool(2), seen)
     assert files(tmp_path / "two") == files(tmp_path / "one")
     assert (seen.count, sorted(seen.names)) == (70, ["a", "b", "c", "d"])
 
@@ -140,17 +175,17 @@ def test_processes_give_the_same_files(tmp_path: Path) -> None:
 def test_a_user_error_in_a_worker_arrives_whole(tmp_path: Path) -> None:
     dataset = open_dataset(plain(tmp_path / "data", LENGTHS))
     with pytest.raises(UserError, match=r"sequence c, frame 00000007\.jpg: this target is not to my taste"):
-        run(dataset, Fussy(), RunFolder(tmp_path / "run"), processes(2))
+        run_dataset(dataset, Fussy(), ResultsFolder(tmp_path / "run"), process_pool(2))
 
 
 @pytest.mark.slow
 def test_a_dead_worker_is_reported_and_the_run_can_go_on(tmp_path: Path) -> None:
-    dataset, folder = open_dataset(plain(tmp_path / "data", LENGTHS)), RunFolder(tmp_path / "run")
+    dataset, folder = open_dataset(plain(tmp_path / "data", LENGTHS)), ResultsFolder(tmp_path / "run")
     fatal = Fussy(die=True, mark=str(tmp_path / "died"))
     with pytest.raises(UserError, match="a worker process died"):
-        run(dataset, fatal, folder, processes(2))
-    run(dataset, fatal, folder, processes(2))
-    run(dataset, Drift(), RunFolder(tmp_path / "one"))
+        run_dataset(dataset, fatal, folder, process_pool(2))
+    run_dataset(dataset, fatal, folder, process_pool(2))
+    run_dataset(dataset, Drift(), ResultsFolder(tmp_path / "one"))
     assert files(tmp_path / "run") == files(tmp_path / "one")
 
 
@@ -160,33 +195,54 @@ def test_ray_survives_a_killed_worker(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # workers import the trackers of this file
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     dataset = open_dataset(plain(tmp_path / "data", LENGTHS))
-    run(dataset, Drift(), RunFolder(tmp_path / "one"))
+    run_dataset(dataset, Drift(), ResultsFolder(tmp_path / "one"))
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
         seen = Recorder()
         fatal = Fussy(die=True, mark=str(tmp_path / "died"))
-        run(dataset, fatal, RunFolder(tmp_path / "ray"), engine(address="local"), seen)
-        with pytest.raises(UserError, match=r"sequence c, .*not to my taste"):
-            run(dataset, Fussy(), RunFolder(tmp_path / "bad"), engine(address="local"))
+        with open_executor(address="local") as executor:
+            run_dataset(dataset, fatal, ResultsFolder(tmp_path / "ray"), executor, seen)
+            with pytest.raises(UserError, match=r"sequence c, .*not to my taste"):
+                run_dataset(dataset, Fussy(), ResultsFolder(tmp_path / "bad"), executor)
     finally:
         ray.shutdown()
     assert (tmp_path / "died").exists()
     assert files(tmp_path / "ray") == files(tmp_path / "one")
     assert (seen.count, sorted(seen.names)) == (70, ["a", "b", "c", "d"])
-    ours, theirs = (scores_of(dataset, RunFolder(tmp_path / name)) for name in ("ray", "one"))
+    ours, theirs = (scores_of(dataset, ResultsFolder(tmp_path / name)) for name in ("ray", "one"))
     assert [{**s.parts, "fps_mean": 0, "fps_total": 0} for s in ours] == [
         {**s.parts, "fps_mean": 0, "fps_total": 0} for s in theirs
     ]
 
 
-def test_the_engine_fits_what_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match="at least 1, not 0"):
-        engine(0)
-    with pytest.raises(UserError, match="give one"):
-        engine(2, "local")
+def test_the_executor_fits_what_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="at least 1, not 0"), open_executor(0):
+        pass
+    with pytest.raises(UserError, match="give one"), open_executor(2, "local"):
+        pass
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
-    with pytest.raises(MissingExtra, match=r"--ray needs the package 'ray'.*mvt-deploy\[ray\]"):
-        engine(address="auto")
+    with (
+        pytest.raises(MissingExtra, match=r"--ray needs the package 'ray'.*mvt-deploy\[ray\]"),
+        open_executor(address="auto"),
+    ):
+        pass
+
+
+@pytest.mark.slow
+def test_a_cluster_that_is_not_there_is_said_before_any_work() -> None:
+    pytest.importorskip("ray")
+    with pytest.raises(UserError, match="no Ray cluster at 'auto'"), open_executor(address="auto"):
+        pytest.fail("the work began")
+
+
+def test_a_tracker_that_cannot_be_made_is_said_before_the_bars_begin(tmp_path: Path) -> None:
+    def refuse() -> Drifter:
+        raise UserError("there is no such backend.")
+
+    dataset, seen = open_dataset(plain(tmp_path / "data", {"a": 3})), Recorder()
+    with pytest.raises(UserError, match="no such backend"):
+        run_dataset(dataset, refuse, ResultsFolder(tmp_path / "run"), progress=seen)
+    assert seen.tasks == {}
 
 
 def test_long_sequences_go_first(tmp_path: Path) -> None:
@@ -196,7 +252,7 @@ def test_long_sequences_go_first(tmp_path: Path) -> None:
 
 def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
     dataset = open_dataset(plain(tmp_path / "data", {"a": 3, "b": 3}))
-    folder = RunFolder(tmp_path / "run")
+    folder = ResultsFolder(tmp_path / "run")
     folder.claim(dataset, {"label": "ours", "backend": "ort", "fusion": True})
     folder.claim(dataset, {"label": "ours", "backend": "ort", "fusion": True})
     with pytest.raises(ResultError, match=r"another tracker \(backend: ort, not torch\): give another folder with -o"):
@@ -206,35 +262,35 @@ def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
         folder.claim(other, {"label": "ours", "backend": "ort", "fusion": True})
     assert folder.label() == "ours"
     with pytest.raises(ResultError, match="no folder of a run"):
-        RunFolder(tmp_path / "elsewhere").info()
+        ResultsFolder(tmp_path / "elsewhere").info()
 
 
 @pytest.mark.parametrize("content", ["1,2,3\n", "1,2,3,nan\n1,2,3,4\n1,2,3,4\n", "x\n"])
 def test_damaged_results_are_not_read(tmp_path: Path, content: str) -> None:
-    dataset, folder = open_dataset(plain(tmp_path / "data", {"a": 3})), RunFolder(tmp_path / "run")
-    run(dataset, Drift(), folder)
+    dataset, folder = open_dataset(plain(tmp_path / "data", {"a": 3})), ResultsFolder(tmp_path / "run")
+    run_dataset(dataset, Drift(), folder)
     (tmp_path / "run" / "results" / "a.txt").write_text(content, encoding="utf-8")
     with pytest.raises(ResultError, match="run it again"):
         folder.read(dataset.sequences[0])
 
 
 def test_a_models_label_and_threads(tmp_path: Path) -> None:
-    model = Model(Path("models/mvt"), "torch", fusion=False)
+    model = TrackerFactory(Path("models/mvt"), "torch", fusion=False)
     assert model.label == "mvt-torch-fp32-no-fusion"
-    assert model.shared(1) == model
-    assert model.shared(10_000).threads == 1
-    assert model.shared(None).threads == 1
-    assert Model(Path("m"), threads=3).shared(2).threads == 3
+    assert model.split_threads(1) == model
+    assert model.split_threads(10_000).threads == 1
+    assert model.split_threads(None).threads == 1
+    assert TrackerFactory(Path("m"), threads=3).split_threads(2).threads == 3
     dataset = open_dataset(lasot(tmp_path, {"cat-1": 3}))
     assert default_output(dataset, model) == Path("runs/LaSOT-test-1-of-280-sequences-mvt-torch-fp32-no-fusion")
     with pytest.raises(UserError, match="only the torch backend in fp32"):
-        Model(Path("m"), "ort", fusion=False)()
+        TrackerFactory(Path("m"), "ort", fusion=False)()
 
 
 @pytest.mark.slow
 def test_an_automatic_choice_is_settled_once(bundle: Path) -> None:
-    settled = Model(bundle, provider="auto", threads=1).settled()
+    settled = TrackerFactory(bundle, provider="auto", threads=1).resolve_auto()
     assert settled.provider != "auto"
     assert settled.precision in ("fp32", "bf16")
     assert settled().model.label == f"{settled.backend} {settled.provider} {settled.precision}"
-    assert Model(bundle).settled() == Model(bundle, precision="fp32")
+    assert TrackerFactory(bundle).resolve_auto() == TrackerFactory(bundle, precision="fp32")

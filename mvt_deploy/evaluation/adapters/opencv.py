@@ -4,33 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...geometry import BGRImage
-from ..runner import OneTarget, one
+from ...geometry import BGRImage, Box
+from ..runner import SingleTargetTracker, single
 
 
 class OpenCVTracker:
     """``init(image, box)``, ``update(image)`` and ``getTrackingScore()`` as in OpenCV; frames are BGR uint8.
 
     Args:
-        tracker: with a lost policy, its state becomes ``ok``; without one, ``ok`` is always True.
+        tracker: The tracker. With a lost policy its state becomes ``ok``; without one ``ok`` is always True.
     """
 
-    def __init__(self, tracker: OneTarget) -> None:
+    def __init__(self, tracker: SingleTargetTracker) -> None:
         self._tracker = tracker
         self._score = 0.0
 
     def init(self, image: BGRImage, box: Sequence[float]) -> None:
-        """Start on a frame with ``x, y, w, h`` in pixels."""
-        self._tracker.init(image, tuple(box))
+        """Start on a frame with ``x, y, w, h`` in pixels; raises UserError for another kind of frame or box."""
+        self._tracker.init(image, Box.of(box))
         self._score = 1.0
 
     def update(self, image: BGRImage) -> tuple[bool, tuple[int, int, int, int]]:
-        """``(ok, (x, y, w, h))``: False while the target is lost; whole pixels, as OpenCV's."""
-        found = one(self._tracker.update(image))
+        """Return ``(ok, (x, y, w, h))``: False while the target is lost; whole pixels, as OpenCV's."""
+        found = single(self._tracker.update(image))
         self._score = found.score
         x, y, w, h = (round(v) for v in found.box)
         return found.state == "tracking", (x, y, w, h)
 
     def getTrackingScore(self) -> float:  # noqa: N802 (OpenCV's name)
-        """The score of the last frame in 0..1."""
+        """Return the score of the last frame in 0..1."""
         return self._score

@@ -1,4 +1,4 @@
-"""The VOT toolkit, of any version, runs our tracker by the TraX protocol. In ``trackers.ini``::
+"""The VOT toolkit, of any version, runs MVT by the TraX protocol. In ``trackers.ini``::
 
 [MVT]
 label = MVT
@@ -11,12 +11,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ...errors import MissingExtra
-from ..runner import Model, OneTarget, one
+from ...errors import MissingExtra, UserError
+from ..runner import SingleTargetTracker, TrackerFactory, single
 from ..sequence import read_image
 
 
-def serve(tracker: OneTarget) -> None:
+def serve(tracker: SingleTargetTracker) -> None:
     """Answer a TraX client until it says goodbye; raises MissingExtra where TraX is not installed."""
     try:
         from trax import Image, Rectangle, Region, Server, TraxStatus
@@ -26,13 +26,15 @@ def serve(tracker: OneTarget) -> None:
         while (request := server.wait()).type in (TraxStatus.INITIALIZE, TraxStatus.FRAME):
             image = read_image(request.image["color"].path())
             if request.type == TraxStatus.INITIALIZE:
-                region, properties = request.objects[0]
-                tracker.init(image, region.bounds())
-                server.status([(region, properties)])
+                tracker.init(image, request.objects[0][0].bounds())
+                server.status(request.objects[:1])
             else:
-                found = one(tracker.update(image))
+                found = single(tracker.update(image))
                 server.status([(Rectangle.create(*found.box), {"confidence": found.score})])
 
 
 if __name__ == "__main__":
-    serve(Model(Path(sys.argv[1]), sys.argv[2], sys.argv[3])())
+    try:
+        serve(TrackerFactory(Path(*sys.argv[1:2]), *sys.argv[2:4])())  # type: ignore[arg-type]  # two strings
+    except UserError as error:
+        sys.exit(f"error: {error}")

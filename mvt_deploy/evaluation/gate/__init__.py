@@ -1,1 +1,1 @@
-"""Whether a precision keeps fp32's accuracy, judged over clips: trajectories, not tensors."""
+"""The trajectory gate: a candidate precision passes if the boxes it gives over clips are as good as fp32's."""

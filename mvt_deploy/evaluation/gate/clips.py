@@ -1,4 +1,4 @@
-"""What trajectories are compared on: a dataset's sequences, or short clips made from the shipped photographs."""
+"""Clips that trajectories are compared over: a dataset's sequences, or short ones made from the shipped photographs."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ FRAMES = 25
 
 
 @dataclass(frozen=True, eq=False)
-class Clip:
+class GateClip:
     """One target in one clip.
 
     Args:
-        name: unique among the clips of a comparison.
-        count: number of frames.
-        frames: gives the frames from the first to the last, BGR uint8 ``[H, W, 3]``, each time it is called.
+        name: Name, unique among the clips of a comparison.
+        count: Number of frames.
+        frames: Gives the frames from the first to the last, BGR uint8 ``[H, W, 3]``, each time it is called.
         truth: float64 ``[count, 4]``: ``x, y, w, h`` in pixels, NaN where the target is absent; ``[1, 4]`` where only
             the first box is known.
     """
@@ -39,14 +39,19 @@ class Clip:
     truth: Boxes
 
 
-def from_dataset(dataset: Dataset, longest: int | None = None) -> list[Clip]:
-    """The sequences of a dataset, cut to their first ``longest`` frames; frames stay on disk until they are needed."""
+def from_dataset(dataset: Dataset, longest: int | None = None) -> list[GateClip]:
+    """Take the sequences of a dataset as clips; frames stay on disk until they are needed.
+
+    Args:
+        dataset: The dataset.
+        longest: Largest number of frames of a clip, the first ones; None takes all.
+    """
     return [_from_sequence(sequence, longest) for sequence in dataset.sequences]
 
 
-def _from_sequence(sequence: Labelled, longest: int | None) -> Clip:
+def _from_sequence(sequence: Labelled, longest: int | None) -> GateClip:
     count = len(sequence.frames) if longest is None else min(longest, len(sequence.frames))
-    return Clip(sequence.name, count, partial(_read, sequence, count), sequence.truth[:count])
+    return GateClip(sequence.name, count, partial(_read, sequence, count), sequence.truth[:count])
 
 
 def _read(sequence: Labelled, count: int) -> Iterator[BGRImage]:
@@ -55,12 +60,12 @@ def _read(sequence: Labelled, count: int) -> Iterator[BGRImage]:
 
 @dataclass(frozen=True, slots=True)
 class _Shot:
-    """A target in a shipped photograph, and how far the camera comes round it."""
+    """A target in a shipped photograph, and how far the camera swings around it."""
 
     name: str
     photograph: str
     box: Box
-    swing: float  # of the pan, in target sides
+    swing: float  # amplitude of the pan, in sides of the target
 
 
 _SHOTS = (
@@ -73,22 +78,27 @@ _SHOTS = (
 )
 
 
-def rendered(frames: int = FRAMES) -> list[Clip]:
-    """Clips of a camera that pans, zooms, rolls and changes its exposure over the shipped photographs.
+def rendered(frames: int = FRAMES) -> list[GateClip]:
+    """Render clips of a camera that pans, zooms, rolls and changes its exposure over the shipped photographs.
 
-    The targets are things in the pictures, so their boxes are known in every frame: of the ellipse inscribed in the
-    target's box, turned and scaled with the picture.
+    The targets are things in the pictures, so their boxes are known in every frame: the bounding box of the ellipse
+    inscribed in the target's box, turned and scaled with the picture.
+
+    Args:
+        frames: Number of frames of each clip.
     """
     return [_filmed(shot, seed, frames) for seed, shot in enumerate(_SHOTS)]
 
 
-def _filmed(shot: _Shot, seed: int, frames: int) -> Clip:
+def _filmed(shot: _Shot, seed: int, frames: int) -> GateClip:
     views = _views(shot, seed, frames)
-    return Clip(shot.name, frames, partial(_film, shot, views), np.array([_seen(shot.box, *view) for view in views]))
+    return GateClip(
+        shot.name, frames, partial(_film, shot, views), np.array([_seen(shot.box, *view) for view in views])
+    )
 
 
 View = tuple[float, float, float, float]
-"""Scale, roll in radians, and where the target's centre is in the frame: x, y in pixels."""
+"""Scale, roll in radians, and the place of the target's centre in the frame: x and y in pixels."""
 
 
 def _views(shot: _Shot, seed: int, frames: int) -> list[View]:

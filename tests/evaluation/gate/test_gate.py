@@ -14,9 +14,16 @@ from typer.testing import CliRunner
 from mvt_deploy.backends.base import SearchResult, TrackerSpec
 from mvt_deploy.bundle import Gate, parse
 from mvt_deploy.errors import NonFiniteError, UserError
-from mvt_deploy.evaluation.gate.clips import Clip, rendered
-from mvt_deploy.evaluation.gate.compare import LIMITS, answer, compare, follow, judge
+from mvt_deploy.evaluation.gate.clips import GateClip, rendered
 from mvt_deploy.evaluation.gate.judge import Judge
+from mvt_deploy.evaluation.gate.trajectories import (
+    LIMITS,
+    describe_change,
+    judge,
+    replay_windows,
+    run_gate,
+    track_clip,
+)
 
 
 class Still:
@@ -44,13 +51,40 @@ class Still:
         pass
 
 
-def still(name: str = "a", count: int = 5, labelled: bool = True) -> Clip:
+class Counter:
+    """A progress, and its own only task, that counts steps."""
+
+    steps = 0.0
+
+    def message(self, text: str) -> None:
+        pass
+
+    def task(self, name: str, total: float | None = None, done: float = 0) -> Counter:
+        return self
+
+    def advance(self, steps: float = 1, note: str | None = None) -> None:
+        self.steps += steps
+
+    def resize(self, total: float) -> None:
+        pass
+
+    def finish(self) -> None:
+        pass
+
+    def __enter__(self) -> Counter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def still(name: str = "a", count: int = 5, labelled: bool = True) -> GateClip:
     truth = np.tile([100.0, 100.0, 80.0, 80.0], (count if labelled else 1, 1))
-    return Clip(name, count, lambda: iter([np.zeros((400, 600, 3), np.uint8)] * count), truth)
+    return GateClip(name, count, lambda: iter([np.zeros((400, 600, 3), np.uint8)] * count), truth)
 
 
 def test_equal_trajectories_pass() -> None:
-    gate = compare(Still(), Still(), [still("a"), still("b")])
+    gate = run_gate(Still(), Still(), [still("a"), still("b")], precision="fp16")
     assert gate.passed
     assert (gate.mean_iou, gate.ao_reference, gate.ao_candidate, gate.ao_drop) == pytest.approx((1, 1, 1, 0))
     assert (gate.clips, gate.frames, gate.nonfinite, gate.limit) == (2, 8, 0, LIMITS["fp16"])
@@ -59,20 +93,20 @@ def test_equal_trajectories_pass() -> None:
 @pytest.mark.parametrize("labelled", [True, False])
 def test_figures_by_hand(labelled: bool) -> None:
     # An 80-pixel box in a 320-pixel window: 1/16 of the crop is 20 pixels, an IoU of 60 / 100 on every later frame.
-    gate = compare(Still(), Still(1 / 16, score=0.7), [still(labelled=labelled)])
+    gate = run_gate(Still(), Still(1 / 16, score=0.7), [still(labelled=labelled)], precision="fp16")
     assert not gate.passed
     assert (gate.mean_iou, gate.ao_drop, gate.worst_clip.iou) == pytest.approx((0.6, 0.4, 0.6), abs=1e-6)
     assert (gate.score_drift, gate.score_drift_max) == pytest.approx((0.1, 0.1), abs=1e-6)
     assert "0.1000 in the same windows" in gate.reason
     assert (gate.same_windows_drop, gate.same_windows_iou) == pytest.approx((0.1, 0.9), abs=1e-6)
-    assert compare(Still(), Still(1 / 16), [still(labelled=labelled)], limit=0.5).passed
+    assert run_gate(Still(), Still(1 / 16), [still(labelled=labelled)], limit=0.5, precision="fp16").passed
 
 
 def test_the_worst_clip_is_named_and_the_interval_spans_the_clips() -> None:
     clips = [still("good"), still("bad")]
-    wanted = [follow(Still(), clip) for clip in clips]
-    found = [follow(Still(), clips[0]), follow(Still(1 / 16), clips[1])]
-    gate = judge("r", wanted, "c", found, found, clips, "int8")
+    reference = [track_clip(Still(), clip) for clip in clips]
+    candidate = [track_clip(Still(), clips[0]), track_clip(Still(1 / 16), clips[1])]
+    gate = judge("r", reference, "c", candidate, candidate, clips, "int8")
     assert gate.worst_clip.name == "bad"
     assert (gate.ao_drop, gate.ao_drop_low, gate.ao_drop_high) == pytest.approx((0.2, 0.0, 0.4), abs=1e-6)
     assert gate.limit == LIMITS["int8"]
@@ -81,14 +115,14 @@ def test_the_worst_clip_is_named_and_the_interval_spans_the_clips() -> None:
 def test_a_drop_of_the_paths_that_is_not_shown_passes_if_the_same_windows_show_none() -> None:
     # The candidate is off in one clip of two; in the other it is right where the reference is off by almost as much.
     clips = [still("a"), still("b")]
-    wanted = [follow(Still(), clips[0]), follow(Still(1 / 16), clips[1])]
-    found = [follow(Still(1 / 15), clips[0]), follow(Still(), clips[1])]
-    gate = judge("r", wanted, "c", found, wanted, clips, "fp16")
+    reference = [track_clip(Still(), clips[0]), track_clip(Still(1 / 16), clips[1])]
+    candidate = [track_clip(Still(1 / 15), clips[0]), track_clip(Still(), clips[1])]
+    gate = judge("r", reference, "c", candidate, reference, clips, "fp16")
     assert gate.ao_drop > LIMITS["fp16"]
     assert gate.ao_drop_low < 0 < gate.ao_drop_high
     assert gate.same_windows_drop == 0
     assert gate.passed
-    refused = judge("r", wanted, "c", wanted, found, clips, "fp16")
+    refused = judge("r", reference, "c", reference, candidate, clips, "fp16")
     assert (refused.ao_drop, refused.same_windows_drop) == (0, gate.ao_drop)
     assert not refused.passed
     assert "same windows" in refused.reason
@@ -96,16 +130,16 @@ def test_a_drop_of_the_paths_that_is_not_shown_passes_if_the_same_windows_show_n
 
 def test_answers_in_the_same_windows() -> None:
     # The box is moved in the first window only; asked in the reference's windows, it does not stay moved.
-    path = follow(Still(), still())
-    answers = answer(Still(1 / 16, score=0.7), still(), path)
+    path = track_clip(Still(), still())
+    answers = replay_windows(Still(1 / 16, score=0.7), still(), path)
     assert answers.boxes[:, 0] == pytest.approx([100, 120, 100, 100, 100])
     assert answers.scores[1:] == pytest.approx([0.7] * 4)
-    again = answer(Still(nan_at=2), still(), path)
+    again = replay_windows(Still(nan_at=2), still(), path)
     assert again.finite.tolist() == [True, True, False, True, True]
 
 
 def test_a_frame_that_is_not_finite_fails_whatever_the_boxes() -> None:
-    gate = compare(Still(), Still(nan_at=3), [still()])
+    gate = run_gate(Still(), Still(nan_at=3), [still()], precision="fp16")
     assert (gate.passed, gate.nonfinite) == (False, 2)  # on its own path, and in the reference's windows
     assert "not finite" in gate.reason
     assert gate.mean_iou == pytest.approx(1)  # the box before is kept
@@ -114,18 +148,33 @@ def test_a_frame_that_is_not_finite_fails_whatever_the_boxes() -> None:
 def test_absent_targets_do_not_count() -> None:
     clip = still()
     clip.truth[3:] = np.nan
-    assert compare(Still(), Still(1 / 16), [clip]).ao_drop == pytest.approx(0.4, abs=1e-6)
+    assert run_gate(Still(), Still(1 / 16), [clip], precision="fp16").ao_drop == pytest.approx(0.4, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("drop", "words"),
+    [(0.0013, "AO drops by 0.0013"), (-0.0013, "AO rises by 0.0013"), (0.0, "AO stays the same"), (-4e-5, "the same")],
+)
+def test_a_change_of_ao_is_said_in_words(drop: float, words: str) -> None:
+    assert words in describe_change(drop)
+
+
+def test_a_candidate_that_does_better_is_not_said_to_drop() -> None:
+    gate = run_gate(Still(1 / 16), Still(), [still()], precision="fp16")  # here the candidate is the better one
+    assert gate.ao_drop == pytest.approx(-0.4, abs=1e-6)
+    assert gate.passed
+    assert gate.reason == "AO rises by 0.4000, within the limit 0.002"
 
 
 def test_nothing_to_compare_on() -> None:
     with pytest.raises(UserError, match="two frames"):
-        compare(Still(), Still(), [])
+        run_gate(Still(), Still(), [], precision="fp16")
     with pytest.raises(UserError, match="clip a, frame 0"):
-        follow(Still(), Clip("a", 2, lambda: iter([np.zeros((9, 9))] * 2), np.ones((2, 4))))  # type: ignore[arg-type]
+        track_clip(Still(), GateClip("a", 2, lambda: iter([np.zeros((9, 9))] * 2), np.ones((2, 4))))  # type: ignore[arg-type]
 
 
 def test_a_verdict_survives_the_manifest() -> None:
-    gate = compare(Still(), Still(1 / 16), [still()])
+    gate = run_gate(Still(), Still(1 / 16), [still()], precision="fp16")
     assert parse(Gate, json.loads(json.dumps(asdict(gate))), "gate") == gate
 
 
@@ -157,8 +206,8 @@ def test_truth_of_rendered_clips_follows_the_picture() -> None:
 
 @pytest.mark.slow
 def test_fp16_follows_the_path_of_fp32(bundle: Path) -> None:
-    told: list[int] = []
-    judge = Judge(rendered(9), tick=told.append)
+    counted = Counter()
+    judge = Judge(rendered(9), progress=counted)
     gate = judge(bundle, "fp16", "portable")
     assert gate.passed
     assert gate.mean_iou > 0.97
@@ -166,9 +215,9 @@ def test_fp16_follows_the_path_of_fp32(bundle: Path) -> None:
     assert abs(gate.same_windows_drop) < 5e-4
     assert gate.score_drift < 0.01  # on average: a crop one pixel off shifts single scores by more
     assert (gate.reference, gate.candidate, gate.limit) == ("ort cpu fp32", "ort cpu fp16", LIMITS["fp16"])
-    assert sum(told) == 3 * 9 * len(judge.clips)
+    assert counted.steps == 3 * 9 * len(judge.clips)
     assert judge(bundle, "fp16", "portable") == gate
-    assert sum(told) == 5 * 9 * len(judge.clips)  # fp32 was tracked once
+    assert counted.steps == 5 * 9 * len(judge.clips)  # fp32 was tracked once
 
 
 @pytest.mark.slow
