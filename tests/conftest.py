@@ -30,7 +30,12 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def bundle(pytestconfig: pytest.Config) -> Path:
-    """A bundle of the default checkpoint, fp32, fp16 and int8; kept between runs while what makes it is the same."""
+    """A bundle of the default checkpoint, fp32, fp16 and int8; kept between runs while what makes it is the same.
+
+    ``MVT_DEPLOY_TEST_BUNDLE`` names a bundle to use instead, for work that does not touch the export.
+    """
+    if given := os.environ.get("MVT_DEPLOY_TEST_BUNDLE"):
+        return Path(given)
     pytest.importorskip("torch")
     from mvt_deploy.assets import asset
     from mvt_deploy.quantize.build import build_bundle
