@@ -1,17 +1,21 @@
-"""Measure checkpoints on clips that were held back from training, as a run does when it chooses its best weights.
+"""Measure checkpoints on tracks that were held back from training, as a run does when it chooses its best weights.
 
-python benchmarks/held_back.py DATA --hold-out NAME [--hold-out NAME ...] CHECKPOINT [CHECKPOINT ...] [--output FILE]
+python benchmarks/held_back.py DATA CHECKPOINT [CHECKPOINT ...] --hold-out PATTERN [--hold-out ...] [--output FILE]
+python benchmarks/held_back.py DATA CHECKPOINT [CHECKPOINT ...] --hold-out-file DATA/held-back.txt
 
-Prints a JSON object: checkpoint to per-clip figures and their means. ``windows``: IoU on jittered windows. ``chained``:
-AO when every window is cut around the box found in the frame before.
+Prints a JSON object that maps each checkpoint to its figures: ``windows`` is the IoU on jittered windows, ``chained``
+the AO when every window is cut around the box that was found in the frame before, both per track and as means;
+``auroc`` is that of the score as a sign that the target is tracked (IoU of at least 0.2), over all chained frames.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 from reports import script, write_json
 
@@ -22,38 +26,43 @@ from mvt_deploy.errors import UserError
 def main(
     data: Annotated[Path, typer.Argument(help="Folder of training data.")],
     checkpoints: Annotated[list[Path], typer.Argument(help="Checkpoints to measure.")],
-    hold_out: Annotated[list[str], typer.Option("--hold-out", help="Clips by name or pattern.")],
-    seeds: Annotated[int, typer.Option(help="Draws of jitter and motion to average.")] = 3,
+    hold_out: Annotated[list[str], typer.Option("--hold-out", help="Name or pattern of tracks (repeatable).")] = [],  # noqa: B006
+    hold_out_file: Annotated[Path | None, typer.Option(help="Text file with one pattern per line.")] = None,
+    seeds: Annotated[int, typer.Option(help="Number of draws of jitter and motion to average.")] = 3,
+    fusion: Annotated[bool, typer.Option(help="Joint attention; without it, each image attends to itself.")] = True,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON file to write as well.")] = None,
 ) -> None:
-    """Measure checkpoints on held-back clips."""
-    import numpy as np
-
+    """Measure checkpoints on held-back tracks."""
     from mvt_deploy.network import load_checkpoint
     from mvt_deploy.training.discover import discover
     from mvt_deploy.training.validate import validate
 
-    clips = discover(data, hold_out).held_back
-    if not clips:
-        raise UserError(f"no clip of {data} matches {', '.join(hold_out)}: give names as in tracks.json.")
+    patterns = [*hold_out, *(hold_out_file.read_text(encoding="utf-8").split() if hold_out_file else [])]
+    tracks = discover(data, patterns).held_back
+    if not tracks:
+        raise UserError(f"no track of {data} matches {', '.join(patterns)}: give names as in tracks.json.")
     figures = {}
     for path in checkpoints:
         say(str(path))
-        runs = [validate(load_checkpoint(path), clips, seed) for seed in range(seeds)]
-        by_clip = {
-            clip.name: {
-                "windows": round(float(np.mean([run.windows[clip.name] for run in runs])), 4),
-                "chained": round(float(np.mean([run.chained[clip.name] for run in runs])), 4),
-            }
-            for clip in clips
+        model = load_checkpoint(path, joint=fusion)
+        runs = []
+        for seed in range(seeds):
+            runs.append(validate(model, tracks, seed))
+            say(f"seed {seed}: windows {runs[-1].mean_windows:.4f}, chained {runs[-1].mean_chained:.4f}")
+        by_track = {
+            name: {key: _mean(getattr(run, key)[name] for run in runs) for key in ("windows", "chained")}
+            for name in runs[0].windows
         }
-        mean = {
-            key: round(float(np.mean([clip[key] for clip in by_clip.values()])), 4) for key in ("windows", "chained")
-        }
-        figures[path.name] = {"mean": mean, "clips": by_clip}
+        mean = {key: _mean(row[key] for row in by_track.values()) for key in ("windows", "chained")}
+        mean["auroc"] = _mean(run.auroc for run in runs)
+        figures[path.name] = {"mean": mean, "tracks": by_track}
     if output is not None:
         write_json(output, figures)
     print(json.dumps(figures, indent=1))
+
+
+def _mean(values: Iterable[float]) -> float:
+    return round(float(np.mean(list(values))), 4)
 
 
 if __name__ == "__main__":
