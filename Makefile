@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 315532800)
+BUNDLE = build/bundle/mvt
+BUNDLE_SOURCES = models/make.py models/mvt.safetensors $(wildcard calibration/default/* mvt_deploy/*.py) \
+	$(wildcard $(addsuffix /*.py,$(addprefix mvt_deploy/,network export quantize evaluation/gate)))
 LOWEST_RUN = $(VENV)-lowest/bin/python -c 'from mvt_deploy.cli.main import run; run()'
 LOWEST_TESTS = tests/test_hostile_bundle.py tests/test_geometry.py tests/video/test_sources.py
 TEST_EXTRAS = export,openvino,eval,ray,toolkits,metrics,dev
@@ -15,7 +18,7 @@ PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile
 # The newest PyTorch is kept in the check of the oldest versions: older ones bring several GB of CUDA libraries.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test test-fast test-lowest coverage mutation lint format wheel sbom audit clean
+.PHONY: demo test test-fast test-lowest coverage mutation lint format bundle wheel sbom audit clean
 
 demo: $(VENV)/.export  ## export the default checkpoint, render a clip, track it, print the AO
 	$(BIN)/mvt-deploy export --fp16
@@ -40,7 +43,12 @@ mutation: $(VENV)/.quality  ## break single lines of what [tool.mutmut] names, a
 	$(BIN)/mutmut run
 	$(BIN)/mutmut results
 
-wheel: $(VENV)/.release  ## build the wheel twice, in folders of their own, and compare the bytes
+bundle: $(BUNDLE)/manifest.json  ## the bundle that the wheel carries, exported from the default checkpoint and judged
+
+$(BUNDLE)/manifest.json: $(BUNDLE_SOURCES) | $(VENV)/.export
+	SOURCE_DATE_EPOCH=$(EPOCH) $(BIN)/python models/make.py $(BUNDLE)
+
+wheel: $(VENV)/.release $(BUNDLE)/manifest.json  ## the wheel with its bundle, built twice and compared byte for byte
 	SOURCE_DATE_EPOCH=$(EPOCH) $(BIN)/python -m build --wheel --outdir dist/a .
 	SOURCE_DATE_EPOCH=$(EPOCH) $(BIN)/python -m build --wheel --outdir dist/b .
 	cmp dist/a/*.whl dist/b/*.whl

@@ -8,11 +8,11 @@ from .errors import UserError
 
 _PACKAGED = Path(__file__).parent / "data"
 _CLONE = Path(__file__).parent.parent
-_PLACES = {
-    "mvt.safetensors": "models/mvt.safetensors",
-    "training_data.json": "models/training_data.json",
-    "photographs": "calibration/photographs",
-    "calibration": "calibration/default",
+_PLACES = {  # in the wheel, in a clone
+    "mvt.safetensors": ("bundle/checkpoint.safetensors", "models/mvt.safetensors"),
+    "training_data.json": ("training_data.json", "models/training_data.json"),
+    "photographs": ("photographs", "calibration/photographs"),
+    "calibration": ("calibration", "calibration/default"),
 }
 
 
@@ -24,9 +24,16 @@ def asset(name: str) -> Path:
             ``photographs``, or ``calibration`` (the default set and its cache of activation ranges).
 
     Raises:
-        UserError: this installation lacks it.
+        UserError: This installation lacks the file.
     """
-    for place in (_PACKAGED / name, _CLONE / _PLACES[name]):
+    packaged, cloned = _PLACES[name]
+    for place in (_PACKAGED / packaged, _CLONE / cloned):
         if place.exists():
             return place
     raise UserError(f"this installation of mvt-deploy lacks its file '{name}': install it again.")
+
+
+def shipped_bundle() -> Path | None:
+    """The folder of the bundle that the wheel carries; None in a clone, or in a wheel that was built without it."""
+    folder = _PACKAGED / "bundle"
+    return folder if (folder / "manifest.json").is_file() else None

@@ -30,7 +30,7 @@ CHECKPOINT = "checkpoint.safetensors"
 ENGINES = "engines"
 """Subfolder of the engines built from the graphs, each for one kind of machine."""
 DEFAULT = Path("models/mvt")
-"""Where bundles are written and looked for unless told otherwise."""
+"""Where ``export`` writes a bundle unless told otherwise; see :mod:`.default_bundle` for where others look for it."""
 RUNTIMES: dict[str, tuple[str, ...]] = {
     "ort": ("ort", "portable"),
     "openvino": ("openvino", "portable"),

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from . import bundle
+from .default_bundle import default_bundle
 from .errors import UserError
 
 
@@ -111,15 +112,16 @@ def _tensorrt() -> Finding:
 
 
 def _default_bundle() -> Finding:
-    if not bundle.exists(bundle.DEFAULT):
-        return Finding(f"bundle {bundle.DEFAULT}", False, "not here", "mvt-deploy export")
+    feature, folder = "default bundle", default_bundle()
+    if not bundle.exists(folder):
+        return Finding(feature, False, f"not at {folder}", "mvt-deploy export")
     try:
-        opened = bundle.open_bundle(bundle.DEFAULT)
+        opened = bundle.open_bundle(folder)
         opened.verify()
     except UserError as error:
-        return Finding(f"bundle {bundle.DEFAULT}", False, str(error), "mvt-deploy export")
+        return Finding(feature, False, str(error), "mvt-deploy export")
     precisions = ", ".join(sorted({g.precision for g in opened.manifest.graphs}))
-    return Finding(f"bundle {bundle.DEFAULT}", True, f"{precisions}, made {opened.manifest.created}")
+    return Finding(feature, True, f"{folder}: {precisions}, made {opened.manifest.created}")
 
 
 CHECKS: tuple[Callable[[], Finding], ...] = (

@@ -6,7 +6,8 @@ import logging
 import os
 from functools import partial
 
-from ..bundle import DEFAULT, Bundle, open_bundle
+from ..bundle import Bundle, open_bundle
+from ..default_bundle import default_bundle
 from ..errors import BackendError, MissingExtra
 from .base import Backend
 
@@ -20,7 +21,7 @@ log = logging.getLogger("mvt_deploy")
 
 
 def load(
-    model: str | os.PathLike[str] = DEFAULT,
+    model: str | os.PathLike[str] | None = None,
     backend: str = "ort",
     *,
     provider: str = "cpu",
@@ -31,7 +32,8 @@ def load(
     """Open a bundle with a backend.
 
     Args:
-        model: the bundle's folder.
+        model: The bundle's folder; None is the default bundle, which the wheel carries (see
+            :func:`mvt_deploy.default_bundle.default_folder`).
         backend: ``"ort"`` (ONNX Runtime), ``"openvino"`` (OpenVINO itself), ``"trt"`` (the engines ``mvt-deploy build``
             made) or ``"torch"`` (the reference).
         provider: of the ort backend: ``"cpu"``, ``"openvino"``, ``"cuda"``, or ``"auto"`` for the fastest runtime whose
@@ -62,7 +64,7 @@ def load(
         raise BackendError(f"--provider belongs to the ort backend: leave it out with --backend {backend}.")
     if device != "cpu" and backend != "torch":
         raise BackendError(f"--device belongs to the torch backend: leave it out with --backend {backend}.")
-    bundle = open_bundle(model)
+    bundle = open_bundle(default_bundle() if model is None else model)
     if backend == "trt":
         from .tensorrt.runner import TensorRtBackend
 

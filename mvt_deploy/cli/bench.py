@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from .. import bundle
 from .options import BackendName, Device, Model, Precision, Provider, Threads, ensure_model, say
 
 
@@ -15,7 +14,7 @@ def bench(
     source: Annotated[
         str | None, typer.Argument(help="A video or folder to measure on; default: a shipped photograph, 1280x720.")
     ] = None,
-    model: Model = bundle.DEFAULT,
+    model: Model = None,
     backend: BackendName = "ort",
     provider: Provider = "cpu",
     precision: Precision = None,
@@ -49,10 +48,10 @@ def bench(
 
     files = Files(json, csv, markdown, plot)
     files.check()
-    ensure_model(model)
+    folder = ensure_model(model)
     report, rows = run(
         Settings(
-            model=model,
+            model=folder,
             backend=backend,
             provider=provider,
             precision=precision,

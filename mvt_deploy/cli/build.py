@@ -6,12 +6,11 @@ from typing import Annotated
 
 import typer
 
-from ..bundle import DEFAULT
 from .options import Model, ensure_model, say
 
 
 def build(
-    model: Model = DEFAULT,
+    model: Model = None,
     fp16: Annotated[bool, typer.Option("--fp16", help="Engines of the fp16 graphs.")] = False,
     int8: Annotated[bool, typer.Option("--int8", help="Engines of the int8 graphs.")] = False,
     max_batch: Annotated[int, typer.Option("--max-batch", help="Most targets an engine takes at once.")] = 64,
@@ -34,8 +33,8 @@ def build(
     options = BuildOptions(max_batch, level, compute_capability, workspace)
     gpu = gpu_here()
     chosen = choose_builder(flavour, gpu is not None)
-    ensure_model(model)
-    bundle = open_bundle(model)
+    folder = ensure_model(model)
+    bundle = open_bundle(folder)
     precisions = [p for p, asked in (("fp16", fp16), ("int8", int8)) if asked] or ["fp32"]
     for precision in precisions:
         with BuildBars() as bars:

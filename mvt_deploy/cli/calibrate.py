@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from .. import bundle
 from .options import Model, Threads, open_model, say
 
 
@@ -26,7 +25,7 @@ def calibrate(
     ] = None,
     pairs: Annotated[int, typer.Option("--pairs", min=16, max=4096, help="Number of pairs of crops to record.")] = 64,
     seed: Annotated[int, typer.Option(help="Seed of the windows that are displaced and rescaled at random.")] = 0,
-    model: Model = bundle.DEFAULT,
+    model: Model = None,
     threads: Threads = None,
 ) -> None:
     """Record template and search crops along real trajectories, for int8; prints the set's folder."""

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from .. import bundle
 from .options import BackendName, Model, open_model, say
 
 
@@ -15,7 +14,7 @@ def demo(
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder for the clip and the result.")] = Path(
         "demo"
     ),
-    model: Model = bundle.DEFAULT,
+    model: Model = None,
     backend: BackendName = "ort",
 ) -> None:
     """Render a clip with known ground truth, track it, and print the AO reached."""

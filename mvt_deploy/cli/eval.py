@@ -7,13 +7,12 @@ from typing import Annotated
 
 import typer
 
-from ..bundle import DEFAULT
 from .options import Model, Precision, Provider, Threads, ensure_model, say
 
 
 def eval(
     dataset: Annotated[Path, typer.Argument(help="Folder of a benchmark, as it is unpacked, or a folder of clips.")],
-    model: Model = DEFAULT,
+    model: Model = None,
     backend: Annotated[
         str | None,
         typer.Option("--backend", help="Runtime of the network, as in track; default: ort, with --no-fusion torch."),
@@ -64,11 +63,11 @@ def eval(
     from .tables import evaluation_tables
 
     benchmark = open_dataset(dataset, format, split)
-    ensure_model(model)
+    folder = ensure_model(model)
     backend = backend or ("torch" if no_fusion else "ort")
-    factory = TrackerFactory(model, backend, precision, provider, not no_fusion, threads).resolve_auto()
+    factory = TrackerFactory(folder, backend, precision, provider, not no_fusion, threads).resolve_auto()
     place = output or default_output(benchmark, factory)
-    notes = exposure_notes(benchmark, open_bundle(model))
+    notes = exposure_notes(benchmark, open_bundle(folder))
     with open_executor(jobs, ray, threads) as executor, Bars() as bars:
         report = evaluate(
             benchmark,

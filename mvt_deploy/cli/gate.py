@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from ..bundle import DEFAULT
 from .options import BackendName, Device, Model, Provider, Threads, open_model
 
 
@@ -18,7 +17,7 @@ def gate(
             help="Folder of a benchmark or folder of clips; default: short clips rendered from photographs."
         ),
     ] = None,
-    model: Model = DEFAULT,
+    model: Model = None,
     backend: BackendName = "ort",
     provider: Provider = "cpu",
     precision: Annotated[

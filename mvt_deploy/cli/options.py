@@ -10,10 +10,12 @@ import typer
 from .. import bundle
 from ..backends.base import Backend
 from ..backends.registry import load
+from ..default_bundle import default_bundle, default_folder
 from . import logs
 
 Model = Annotated[
-    Path, typer.Option("--model", help="The bundle's folder; the default one is exported once if it is not there.")
+    Path | None,
+    typer.Option("--model", help="The bundle's folder; default: models/mvt here if it exists, else the shipped one."),
 ]
 BackendName = Annotated[
     str, typer.Option("--backend", help="ort (ONNX Runtime), openvino (OpenVINO itself), trt (TensorRT) or torch.")
@@ -30,27 +32,36 @@ Threads = Annotated[
 ]
 
 
-def ensure_model(model: Path) -> None:
-    """Fill the default place with the default checkpoint's bundle if it is empty."""
-    if model == bundle.DEFAULT and not bundle.exists(model):
-        from ..export import ensure_bundle
+def ensure_model(model: Path | None) -> Path:
+    """The folder of the bundle to use.
+
+    Args:
+        model: The folder that was given; None is the default bundle, which is exported if it is nowhere yet.
+
+    Raises:
+        MissingExtra: The default bundle has to be exported, and the packages for that are not installed.
+    """
+    folder = default_bundle() if model is None else model
+    if not bundle.exists(folder) and folder == default_folder():
+        from ..export import export_bundle
         from .bars import Bars
 
+        say(f"no bundle at {folder} yet: exporting the default checkpoint once")
         with Bars() as bars:
-            ensure_bundle(model, bars)
+            export_bundle(None, folder, progress=bars)
+    return folder
 
 
 def open_model(
-    model: Path,
+    model: Path | None,
     backend: str,
     provider: str = "cpu",
     precision: str | None = None,
     threads: int | None = None,
     device: str = "cpu",
 ) -> Backend:
-    """Open a bundle; the default place is filled with the default checkpoint first if it is empty."""
-    ensure_model(model)
-    opened = load(model, backend, provider=provider, precision=precision, threads=threads, device=device)
+    """Open a bundle; see :func:`ensure_model` for None, and :func:`mvt_deploy.load` for the rest."""
+    opened = load(ensure_model(model), backend, provider=provider, precision=precision, threads=threads, device=device)
     if provider == "auto":
         say(f"fastest here: {opened.label}")
     return opened

@@ -7,13 +7,12 @@ from typing import Annotated
 
 import typer
 
-from ..bundle import DEFAULT
 from .options import Model, ensure_model, say
 
 
 def package(
     triton: Annotated[Path, typer.Option("--triton", metavar="DIR", help="Write a Triton model repository there.")],
-    model: Model = DEFAULT,
+    model: Model = None,
     platform: Annotated[
         str, typer.Option("--platform", help="onnx (ONNX Runtime) or tensorrt (engines built on the server's GPU).")
     ] = "onnx",
@@ -29,7 +28,7 @@ def package(
     from ..bundle import open_bundle
 
     options = TritonOptions(platform, precision, max_batch, instances, kind, delay, name)
-    ensure_model(model)
-    for folder in write_repository(open_bundle(model), triton, options):
+    bundle = open_bundle(ensure_model(model))
+    for folder in write_repository(bundle, triton, options):
         print(folder)
     say(f"start it with  tritonserver --model-repository={triton.resolve()}  (in NVIDIA's tritonserver container)")

@@ -12,7 +12,7 @@ from .options import Model, Threads, ensure_model
 
 
 def sensitivity(
-    model: Model = bundle.DEFAULT,
+    model: Model = None,
     target: Annotated[
         str, typer.Option("--target", help="Runtime that the int8 graph is made for: ort, openvino or tensorrt.")
     ] = "ort",
@@ -40,10 +40,10 @@ def sensitivity(
     from .bars import Bars
     from .tables import ranking_json, ranking_table
 
-    ensure_model(model)
+    folder = ensure_model(model)
     with Bars() as bars:
         store = Int8Options(calibration, method).open_store(bars)
-        source = open_quantization_source(bundle.open_bundle(model), target, method, store)
+        source = open_quantization_source(bundle.open_bundle(folder), target, method, store)
         crops = source.crops(pairs)
         probe = Probe(source.template_file, source.model, crops, fuse_qdq=rule(target).fuse_qdq, threads=threads)
         state = output or Path("runs") / f"sensitivity-{target}.json"

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from .. import bundle
 from ..progress import SILENT
 from ..tracker import LostPolicy, Tracker
 from . import logs
@@ -25,7 +24,7 @@ def track(
             "a camera's number; a stream's URL."
         ),
     ],
-    model: Model = bundle.DEFAULT,
+    model: Model = None,
     backend: BackendName = "ort",
     provider: Provider = "cpu",
     precision: Precision = None,

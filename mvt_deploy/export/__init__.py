@@ -11,6 +11,6 @@ try:
 except ImportError as error:
     raise MissingExtra("exporting a model", "export", error.name or "torch") from error
 
-from .build import ensure_bundle, export_bundle
+from .build import export_bundle
 
-__all__ = ["ensure_bundle", "export_bundle"]
+__all__ = ["export_bundle"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from datetime import datetime, timezone
 from pathlib import Path
@@ -30,6 +31,7 @@ DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 TARGETS = {"fp32": ("portable", "ort"), "fp16": ("portable",)}
 """Runtimes that have a search graph of their own at a precision; ``ort`` graphs use ONNX Runtime's own operators."""
 TARGET_REWRITES = {"portable": PORTABLE, "ort": ORT}
+_DEFAULT_CHECKPOINT = "mvt.safetensors"
 _TOOLS = (torch, onnx, onnxscript, onnxsim, onnxruntime)
 
 
@@ -87,9 +89,8 @@ def write_graphs(
         CheckpointError: The checkpoint cannot be read or does not fit the network.
         ParityError: A graph differs from the network by more than its tolerance.
     """
-    source = checkpoint or asset("mvt.safetensors")
-    model = load_checkpoint(source)
-    save_checkpoint(model, folder / bundles.CHECKPOINT, {"source": source.name})
+    model = load_checkpoint(checkpoint or asset(_DEFAULT_CHECKPOINT))
+    save_checkpoint(model, folder / bundles.CHECKPOINT)
     batches = reference(model, photograph_pairs())
     graphs: list[GraphInfo] = []
     for precision in ("fp32", *(["fp16"] if fp16 else [])):
@@ -97,12 +98,12 @@ def write_graphs(
     manifest = Manifest(
         format=bundles.FORMAT,
         name=name,
-        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        created=_now().isoformat(timespec="seconds"),
         checkpoint=CheckpointInfo(
             bundles.CHECKPOINT,
             sha256(folder / bundles.CHECKPOINT),
             sum(parameter.numel() for parameter in model.parameters()),
-            source.name,
+            checkpoint.name if checkpoint else _DEFAULT_CHECKPOINT,
         ),
         tracker=TrackerSpec(),
         graphs=graphs,
@@ -156,17 +157,7 @@ def _export_precision(
     return infos
 
 
-def ensure_bundle(folder: Path = bundles.DEFAULT, progress: Progress = SILENT) -> Path:
-    """Export the default checkpoint into a folder that holds no bundle yet.
-
-    Args:
-        folder: Folder of the bundle.
-        progress: Receives what is being done.
-
-    Returns:
-        The folder.
-    """
-    if not bundles.exists(folder):
-        progress.message(f"no bundle at {folder} yet: exporting the default checkpoint once")
-        export_bundle(None, folder)
-    return folder
+def _now() -> datetime:
+    """The time that goes into the manifest: ``SOURCE_DATE_EPOCH`` where a reproducible build sets it."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    return datetime.fromtimestamp(int(epoch), timezone.utc) if epoch else datetime.now(timezone.utc)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import zipfile
 from pathlib import Path
@@ -136,8 +137,18 @@ def save_checkpoint(model: MVT, path: str | os.PathLike[str], metadata: dict[str
     Args:
         model: The network, on any device.
         path: The file; its folder is created.
-        metadata: Entries for the file's header.
+        metadata: Entries for the file's header. The same parameters and entries give the same bytes.
     """
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     content = save(state, metadata={"format": "pt", "network": "mvt", **(metadata or {})})
-    write_whole(Path(path), content)  # safetensors' own save_file gives the file the mode 0600
+    write_whole(Path(path), _ordered(content))  # safetensors' own save_file gives the file the mode 0600
+
+
+def _ordered(content: bytes) -> bytes:
+    """A safetensors file with its metadata in alphabetical order: the library writes it in a random one."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors start at a multiple of eight bytes
+    return len(text).to_bytes(8, "little") + text + content[end:]

@@ -172,8 +172,8 @@ def test_doctor(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     findings = {f["feature"]: f for f in json.loads(done.stdout)}
     assert findings["backend ort"]["works"]
-    assert not findings[f"bundle {Path('models/mvt')}"]["works"]
-    assert findings[f"bundle {Path('models/mvt')}"]["remedy"] == "mvt-deploy export"
+    assert not findings["default bundle"]["works"]
+    assert findings["default bundle"]["remedy"] == "mvt-deploy export"
     assert "feature" in mvt("doctor", cwd=tmp_path).stdout
 
 

@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch")
 
 from safetensors.torch import save_file
 
+from mvt_deploy.assets import asset
 from mvt_deploy.errors import CheckpointError
 from mvt_deploy.network import MVT, load_checkpoint, read_checkpoint, save_checkpoint
 
@@ -216,3 +217,12 @@ def test_a_tensor_cannot_reach_outside_its_storage(tmp_path: Path) -> None:
             archive.writestr(name, data[:4] if name.endswith("/data/0") else data)
     with pytest.raises(CheckpointError, match="outside its storage"):
         read_checkpoint(tmp_path / "b.pt")
+
+
+def test_saving_gives_the_same_bytes_each_time(tmp_path: Path) -> None:
+    """The shipped file too: its digest in a manifest says which weights a bundle was made from."""
+    shipped = asset("mvt.safetensors")
+    model = load_checkpoint(shipped)
+    for number in range(4):  # the library orders metadata at random
+        save_checkpoint(model, tmp_path / f"{number}.safetensors")
+        assert (tmp_path / f"{number}.safetensors").read_bytes() == shipped.read_bytes()
