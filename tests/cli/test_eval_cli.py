@@ -72,11 +72,15 @@ def test_no_fusion_runs_another_network(bundle: Path, tmp_path: Path) -> None:
     assert np.abs(scores[0][1:] - scores[1][1:]).max() > 1e-3
 
 
-def test_a_refusal_before_the_work_shows_no_bars(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_refusal_before_the_work_shows_no_bars(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal: bars are drawn nowhere else
     with pytest.raises(UserError), Bars():
         raise UserError("no.")
     assert capfd.readouterr().err == ""
-    with Bars() as bars, bars.task("sequences", 2) as sequences, bars.task("frames", 30) as frames:
+    with Bars() as bars:
+        sequences, frames = bars.task("sequences", 2), bars.task("frames", 30)
         frames.advance(15)
         sequences.advance(1, note="square")
     shown = capfd.readouterr().err
