@@ -11,24 +11,68 @@ from .options import Model, ensure_model, say
 
 
 def package(
-    triton: Annotated[Path, typer.Option("--triton", metavar="DIR", help="Write a Triton model repository there.")],
+    triton: Annotated[
+        Path | None, typer.Option("--triton", metavar="DIR", help="Write a Triton model repository there.")
+    ] = None,
+    web: Annotated[
+        Path | None, typer.Option("--web", metavar="SITE", help="Write a static site that tracks in the browser there.")
+    ] = None,
     model: Model = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            "--precision",
+            help="fp32, fp16 or int8. Default: fp32 with --triton, the smallest graphs of the bundle with --web.",
+        ),
+    ] = None,
+    runtime: Annotated[
+        Path | None,
+        typer.Option(
+            "--runtime",
+            metavar="DIR",
+            help="With --web: unpacked npm package onnxruntime-web. Default: npm fetches it.",
+        ),
+    ] = None,
     platform: Annotated[
-        str, typer.Option("--platform", help="onnx (ONNX Runtime) or tensorrt (engines built on the server's GPU).")
+        str,
+        typer.Option(
+            "--platform", help="With --triton: onnx (ONNX Runtime) or tensorrt (engines built on the server's GPU)."
+        ),
     ] = "onnx",
-    precision: Annotated[str, typer.Option("--precision", help="fp32, fp16 or int8 (tensorrt).")] = "fp32",
-    max_batch: Annotated[int, typer.Option("--max-batch", help="Most requests in one batch.")] = 64,
-    instances: Annotated[int, typer.Option("--instances", help="Copies of each model that run at once.")] = 1,
-    kind: Annotated[str, typer.Option("--kind", help="Where they run: gpu, cpu or auto.")] = "auto",
-    delay: Annotated[int, typer.Option("--delay", help="Longest wait for a fuller batch, in microseconds.")] = 500,
-    name: Annotated[str, typer.Option("--name", help="The models are NAME_template and NAME_search.")] = "mvt",
+    max_batch: Annotated[
+        int, typer.Option("--max-batch", help="With --triton: largest number of requests in one batch.")
+    ] = 64,
+    instances: Annotated[
+        int, typer.Option("--instances", help="With --triton: number of copies of each model that run at once.")
+    ] = 1,
+    kind: Annotated[
+        str, typer.Option("--kind", help="With --triton: where the models run: gpu, cpu or auto.")
+    ] = "auto",
+    delay: Annotated[
+        int,
+        typer.Option("--delay", help="With --triton: longest wait for a fuller batch, in microseconds."),
+    ] = 500,
+    name: Annotated[
+        str, typer.Option("--name", help="With --triton: the models are named NAME_template and NAME_search.")
+    ] = "mvt",
 ) -> None:
-    """Package the bundle for serving many streams; prints the folders written."""
-    from ..backends.tensorrt.triton import TritonOptions, write_repository
+    """Package the bundle for where it will run: a Triton server, or a browser. Prints the folders written."""
     from ..bundle import open_bundle
+    from ..errors import UserError
 
-    options = TritonOptions(platform, precision, max_batch, instances, kind, delay, name)
-    bundle = open_bundle(ensure_model(model))
-    for folder in write_repository(bundle, triton, options):
-        print(folder)
-    say(f"start it with  tritonserver --model-repository={triton.resolve()}  (in NVIDIA's tritonserver container)")
+    if (triton is None) == (web is None):
+        raise UserError("name what to package for: --triton DIR (a server) or --web SITE (browsers).")
+    if triton is not None:
+        from ..backends.tensorrt.triton import TritonOptions, write_repository
+
+        options = TritonOptions(platform, precision or "fp32", max_batch, instances, kind, delay, name)
+        for folder in write_repository(open_bundle(ensure_model(model)), triton, options):
+            print(folder)
+        say(f"start it with  tritonserver --model-repository={triton.resolve()}  (in NVIDIA's tritonserver container)")
+    if web is not None:
+        from ..web import write_site
+
+        for part in write_site(open_bundle(ensure_model(model)), web, precision=precision, runtime=runtime, say=say):
+            say(f"{part.what}: {part.download / 1e6:.1f} MB to download")
+        print(web)
+        say(f"try it with  python3 -m http.server --bind 127.0.0.1 --directory {web}  and open http://127.0.0.1:8000")

@@ -1,0 +1,314 @@
+// @ts-check
+/** Where pictures come from: the camera, a video file, or the sample clip. */
+
+import { readVerified } from "./bundle.js";
+
+/** @typedef {import("./bundle.js").Clip} Clip */
+
+/** A source cannot be opened, or went away; the message says what to do. */
+export class SourceError extends Error {}
+
+/**
+ * A picture that can be drawn, and where it stands in the source.
+ * @typedef {object} Picture
+ * @property {CanvasImageSource} image
+ * @property {number} width in pixels
+ * @property {number} height in pixels
+ * @property {number} index of the frame, from 0
+ * @property {number} time in seconds from the start
+ */
+
+/**
+ * @typedef {object} Listener
+ * @property {(picture: Picture, skipped: number) => Promise<void>} onPicture a new frame, and how many the browser
+ *   skipped before it; a source that can wait does so for the promise
+ * @property {(problem: string) => void} onEnd the source has ended; `problem` is empty where that was to be expected
+ */
+
+/**
+ * @typedef {object} Source
+ * @property {string} name for people, and for the names of result files
+ * @property {"camera" | "file" | "clip"} kind
+ * @property {boolean} paused
+ * @property {() => Promise<void>} play
+ * @property {() => void} pause
+ * @property {(seconds: number) => void} pace tells how long a frame takes, so that a recording can be slowed down
+ * @property {() => void} close
+ */
+
+/**
+ * Opens a camera, the rear one if there is a choice and nothing else is asked for.
+ * @param {HTMLVideoElement} video where it plays
+ * @param {"environment" | "user"} facing
+ * @param {Listener} listener
+ * @returns {Promise<Source>}
+ */
+export async function openCamera(video, facing, listener) {
+  if (!navigator.mediaDevices) {
+    throw new SourceError("The camera can only be used on a secure page: open this page with https.");
+  }
+  let stream;
+  try {
+    stream = await navigator.mediaDevices.getUserMedia({
+      audio: false,
+      video: { facingMode: { ideal: facing }, width: { ideal: 1280 }, height: { ideal: 720 } },
+    });
+  } catch (error) {
+    throw new SourceError(cameraProblem(error));
+  }
+  const [track] = stream.getVideoTracks();
+  track.addEventListener("ended", () => listener.onEnd("The camera went away: connect it and choose it again."));
+  video.removeAttribute("src");
+  video.srcObject = stream;
+  const source = new VideoSource(video, "camera", "camera", listener);
+  source.onClose = () => {
+    for (const each of stream.getTracks()) each.stop();
+    video.srcObject = null;
+  };
+  await source.play();
+  return source;
+}
+
+/** @param {unknown} error of `getUserMedia` */
+function cameraProblem(error) {
+  const name = error instanceof Error ? error.name : "";
+  switch (name) {
+    case "NotAllowedError":
+    case "SecurityError":
+      return "The camera is blocked: allow it for this page in the browser's settings, or choose a video file.";
+    case "NotFoundError":
+    case "OverconstrainedError":
+      return "There is no camera here: choose a video file, or the sample clip.";
+    case "NotReadableError":
+    case "AbortError":
+      return "The camera is in use by another program: close that program and try again.";
+    default:
+      return `The camera cannot be opened (${name || error}): choose a video file, or the sample clip.`;
+  }
+}
+
+/** Whether there is more than one camera to switch between. */
+export async function severalCameras() {
+  const devices = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
+  return devices.filter((device) => device.kind === "videoinput").length > 1;
+}
+
+/**
+ * Opens a video file and shows its first frame, paused.
+ * @param {HTMLVideoElement} video where it plays
+ * @param {File} file
+ * @param {Listener} listener
+ * @returns {Promise<Source>}
+ */
+export async function openFile(video, file, listener) {
+  const url = URL.createObjectURL(file);
+  const unreadable = `'${file.name}' cannot be played by this browser: choose another file, MP4 or WebM.`;
+  const source = new VideoSource(video, "file", file.name, listener);
+  source.onClose = () => {
+    video.removeAttribute("src");
+    video.load();
+    URL.revokeObjectURL(url);
+  };
+  try {
+    await new Promise((resolve, reject) => {
+      video.onloadeddata = resolve;
+      video.onerror = () => reject(new SourceError(unreadable));
+      video.srcObject = null;
+      video.src = url;
+      video.load();
+    });
+    if (video.videoWidth === 0) throw new SourceError(unreadable); // sound only
+  } catch (error) {
+    source.close();
+    throw error;
+  }
+  video.onerror = () => listener.onEnd(`'${file.name}' is damaged from here on: what was tracked so far is kept.`);
+  video.onended = () => listener.onEnd("");
+  await listener.onPicture(source.picture(0, 0), 0);
+  return source;
+}
+
+/** What a `<video>` element plays. @implements {Source} */
+class VideoSource {
+  /**
+   * @param {HTMLVideoElement} video
+   * @param {"camera" | "file"} kind
+   * @param {string} name
+   * @param {Listener} listener
+   */
+  constructor(video, kind, name, listener) {
+    this.video = video;
+    this.kind = kind;
+    this.name = name;
+    this.listener = listener;
+    this.onClose = () => {};
+    this.closed = false;
+    this.paused = true;
+    this.waiting = false;
+    this.index = kind === "file" ? 0 : -1; // a file's first frame was handed over when it was opened
+    this.shown = -1; // frames that the browser has shown, as it counts them
+    this.began = -1;
+    this.interval = 1 / 30; // shortest distance of two frames in seconds, as far as seen
+    this.last = -1;
+  }
+
+  async play() {
+    if (!this.paused) return;
+    this.paused = false;
+    this.next();
+    try {
+      await this.video.play();
+    } catch (error) {
+      if (!this.closed && !(error instanceof DOMException && error.name === "AbortError")) {
+        throw new SourceError(`The video cannot be played: ${error instanceof Error ? error.message : error}`);
+      }
+    }
+  }
+
+  pause() {
+    this.paused = true;
+    this.video.pause();
+  }
+
+  /** @param {number} seconds that the tracker takes for a frame; a camera cannot be slowed down */
+  pace(seconds) {
+    if (this.kind !== "file") return;
+    const rate = (0.9 * this.interval) / Math.max(seconds, 1e-3);
+    this.video.playbackRate = Math.min(1, Math.max(0.0625, Math.round(rate * 16) / 16)); // what browsers allow
+  }
+
+  close() {
+    this.closed = true;
+    this.pause();
+    this.video.onended = this.video.onerror = this.video.onloadeddata = null;
+    this.onClose();
+  }
+
+  /** Waits for the next frame. */
+  next() {
+    if (this.closed || this.paused || this.waiting) return;
+    this.waiting = true;
+    if ("requestVideoFrameCallback" in this.video) {
+      this.video.requestVideoFrameCallback((now, about) => this.arrived(about.presentedFrames, about.mediaTime, now));
+    } else {
+      requestAnimationFrame((now) => {
+        const { currentTime, readyState } = /** @type {HTMLVideoElement} */ (this.video);
+        if (currentTime !== this.last && readyState >= 2) this.arrived(this.shown + 1, currentTime, now);
+        else {
+          this.waiting = false;
+          this.next();
+        }
+      });
+    }
+  }
+
+  /**
+   * @param {number} shown frames that were shown so far
+   * @param {number} mediaTime in seconds
+   * @param {number} now in milliseconds
+   */
+  arrived(shown, mediaTime, now) {
+    this.waiting = false;
+    if (this.closed || this.paused) return;
+    const again = this.kind === "file" && mediaTime <= Math.max(this.last, 0); // the frame that is there already
+    if (!again) {
+      const skipped = this.shown < 0 ? 0 : Math.max(0, shown - this.shown - 1);
+      if (this.last >= 0) this.interval = Math.min(this.interval, mediaTime - this.last);
+      if (this.began < 0) this.began = now;
+      this.index += 1 + skipped;
+      const time = this.kind === "file" ? mediaTime : (now - this.began) / 1000;
+      this.listener.onPicture(this.picture(this.index, time), skipped);
+    }
+    [this.shown, this.last] = [shown, mediaTime];
+    this.next();
+  }
+
+  /**
+   * @param {number} index
+   * @param {number} time in seconds
+   * @returns {Picture}
+   */
+  picture(index, time) {
+    return { image: this.video, width: this.video.videoWidth, height: this.video.videoHeight, index, time };
+  }
+}
+
+/**
+ * Opens the sample clip and shows its first picture, paused.
+ * @param {URL} root of the site
+ * @param {Clip} clip
+ * @param {Listener} listener
+ * @returns {Promise<Source>}
+ */
+export async function openClip(root, clip, listener) {
+  const data = await readVerified(root, clip.pictures);
+  /** @type {Blob[]} */
+  const pictures = [];
+  let at = 0;
+  for (const length of clip.lengths) {
+    pictures.push(new Blob([data.subarray(at, at + length)], { type: "image/jpeg" }));
+    at += length;
+  }
+  const source = new ClipSource(pictures, clip.fps, listener);
+  await source.show();
+  return source;
+}
+
+/** Pictures in memory, every one of which is shown, however long the listener takes. @implements {Source} */
+class ClipSource {
+  /**
+   * @param {Blob[]} pictures
+   * @param {number} fps at most
+   * @param {Listener} listener
+   */
+  constructor(pictures, fps, listener) {
+    this.pictures = pictures;
+    this.fps = fps;
+    this.listener = listener;
+    /** @type {"clip"} */
+    this.kind = "clip";
+    this.name = "sample";
+    this.paused = true;
+    this.closed = false;
+    this.index = 0;
+    this.running = Promise.resolve();
+  }
+
+  async play() {
+    if (!this.paused) return;
+    this.paused = false;
+    this.running = this.running.then(() => this.run());
+  }
+
+  pause() {
+    this.paused = true;
+  }
+
+  pace() {} // it waits for every picture anyway
+
+  close() {
+    this.closed = this.paused = true;
+  }
+
+  async run() {
+    while (!this.paused && this.index + 1 < this.pictures.length) {
+      const began = performance.now();
+      this.index += 1;
+      await this.show();
+      const left = 1000 / this.fps - (performance.now() - began);
+      await new Promise((resolve) => setTimeout(resolve, Math.max(0, left)));
+    }
+    if (this.paused || this.closed) return;
+    this.paused = true;
+    this.listener.onEnd("");
+  }
+
+  /** Hands the picture at the index to the listener, and waits for it. */
+  async show() {
+    const image = await createImageBitmap(this.pictures[this.index]);
+    const { width, height } = image;
+    if (this.closed) return;
+    await this.listener.onPicture({ image, width, height, index: this.index, time: this.index / this.fps }, 0);
+    image.close();
+  }
+}

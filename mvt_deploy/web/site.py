@@ -1,0 +1,229 @@
+"""Writes the page, a bundle's graphs, ONNX Runtime Web and a sample clip as a site that any static host can serve."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ..backends.ort import OrtBackend
+from ..bundle import Bundle, GraphInfo
+from ..crops import photograph_pairs
+from ..errors import BundleError, UserError
+from ..files import draft_folder
+from ..version import __version__
+from ..video import demo
+from .runtime import VERSION, Runtime, find_runtime
+
+PAGE = Path(__file__).parent / "page"
+DESCRIPTION = "site.json"
+PRECISIONS = ("int8", "fp16", "fp32")
+"""Precisions that WASM runs, the smallest download first."""
+
+_TARGETS = {"int8": ("ort",), "fp16": ("portable",), "fp32": ("portable",)}
+_CHECKED_PAIRS = 4
+_CLIP_WIDTH, _CLIP_HEIGHT = 480, 270
+_CLIP_EVERY = 2  # frames of the rendered clip per picture of the sample
+_JPEG_QUALITY = 70
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a visitor downloads, in bytes.
+
+    Attributes:
+        what: ``"page"``, ``"wasm int8"`` (runtime and graphs of an execution provider and precision), or ``"clip"``.
+        download: Size of the files as they lie in the site.
+    """
+
+    what: str
+    download: int
+
+
+def write_site(
+    bundle: Bundle,
+    folder: Path,
+    *,
+    precision: str | None = None,
+    runtime: Path | None = None,
+    say: Callable[[str], None] = lambda message: None,
+) -> list[Part]:
+    """Write a site; an earlier one in its place is replaced.
+
+    Args:
+        bundle: The graphs to track with.
+        folder: The site's place.
+        precision: Precision of the graphs that WASM runs, ``"fp32"``, ``"fp16"`` or ``"int8"``; None takes the smallest
+            that the bundle holds and that its gate did not refuse.
+        runtime: Unpacked npm package ``onnxruntime-web``; None fetches it with npm.
+        say: Told what is being done.
+
+    Returns:
+        What a visitor downloads: the page, then each way to run the network, then the sample clip.
+
+    Raises:
+        BundleError: The bundle lacks graphs of that precision, or a file is damaged.
+        UserError: The runtime cannot be fetched, or the place cannot be written or holds something else.
+    """
+    if precision is not None and precision not in PRECISIONS:
+        raise UserError(f"there is no precision '{precision}' for browsers: choose one of {', '.join(PRECISIONS)}.")
+    if folder.exists() and not (folder / DESCRIPTION).is_file() and any(folder.iterdir() if folder.is_dir() else [1]):
+        raise UserError(f"{folder} exists and is no site of mvt-deploy: give another place, or remove it.")
+    pairs = [("wasm", _pair(bundle, precision or _smallest(bundle)))]
+    pairs += [("webgpu", pair) for p in ("fp16", "fp32") if (pair := _find_pair(bundle, p))]
+    try:
+        with find_runtime(runtime, say) as builds, draft_folder(folder.resolve()) as site:
+            return _Writer(bundle, site, say).write(builds, pairs)
+    except OSError as error:
+        raise UserError(f"cannot write a site at {folder} ({error.strerror}): give another place.") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """The template and the search graph that run together."""
+
+    template: GraphInfo
+    search: GraphInfo
+    gated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Writer:
+    bundle: Bundle
+    folder: Path
+    say: Callable[[str], None]
+
+    def write(self, builds: dict[str, Runtime], pairs: list[tuple[str, _Pair]]) -> list[Part]:
+        shutil.copytree(PAGE, self.folder, dirs_exist_ok=True)
+        shell = sorted(str(p.relative_to(self.folder).as_posix()) for p in self.folder.rglob("*") if p.is_file())
+        shell.remove("service-worker.js")  # browsers keep it themselves
+        spec = self.bundle.manifest.tracker
+        runtimes = {provider: self._runtime(build) for provider, build in builds.items()}
+        self.say("checking the graphs, and rendering the sample clip")
+        choices = [self._choice(provider, pair) for provider, pair in pairs]
+        description = {
+            "name": self.bundle.manifest.name,
+            "version": __version__,
+            "tracker": {"template_size": spec.template_size, "template_factor": spec.template_factor},
+            "runtime": {"version": VERSION, **runtimes},
+            "choices": choices,
+            "check": self._check(),
+            "clip": self._clip(),
+            "shell": shell,
+        }
+        text = json.dumps(description, indent=1)
+        digest = hashlib.sha256(text.encode())
+        for file in shell:
+            digest.update((self.folder / file).read_bytes())
+        (self.folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+        worker = self.folder / "service-worker.js"
+        worker.write_text(worker.read_text(encoding="utf-8").replace("{{ digest }}", digest.hexdigest()[:16]), "utf-8")
+        page = sum((self.folder / file).stat().st_size for file in (*shell, DESCRIPTION, "service-worker.js"))
+        return [Part("page", page), *self._parts(description)]
+
+    def _runtime(self, build: Runtime) -> dict[str, Any]:
+        module = Path("ort") / build.module.name
+        shutil.copyfile(build.module, self.folder / module)
+        return {"module": module.as_posix(), "binary": self._packed(f"ort/{build.binary.name}", build.binary)}
+
+    def _choice(self, provider: str, pair: _Pair) -> dict[str, Any]:
+        spec = self.bundle.manifest.tracker
+        return {
+            "provider": provider,
+            "precision": pair.search.precision,
+            "gated": pair.gated,
+            "template": self._packed(f"model/{pair.template.file}", self.bundle.path(pair.template)),
+            "search": self._packed(f"model/{pair.search.file}", self.bundle.path(pair.search)),
+            "search_size": int(pair.search.inputs[0].shape[1]),
+            "search_factor": spec.search_factor,
+        }
+
+    def _check(self) -> dict[str, Any]:
+        """Crops of the shipped photographs, and the answers of native ONNX Runtime in fp32."""
+        pairs = photograph_pairs(_CHECKED_PAIRS)
+        backend = OrtBackend(self.bundle)
+        try:
+            found = backend.search(pairs.search, backend.template(pairs.template))
+        finally:
+            backend.close()
+        content = b"".join(t.tobytes() + s.tobytes() for t, s in zip(pairs.template, pairs.search, strict=True))
+        answers = np.concatenate([found.box, found.score[:, None]], axis=1)
+        return {
+            "crops": self._packed("model/check.bin", content),
+            "search_size": pairs.search.shape[1],
+            "answers": [[round(float(v), 6) for v in row] for row in answers],
+        }
+
+    def _clip(self) -> dict[str, Any]:
+        """The rendered clip, smaller, as JPEG pictures one after another: every browser can show it frame by frame."""
+        pictures, first = [], None
+        for index, (image, box) in enumerate(demo.frames()):
+            if index % _CLIP_EVERY == 0:
+                first = first or box
+                small = cv2.resize(image, (_CLIP_WIDTH, _CLIP_HEIGHT), interpolation=cv2.INTER_AREA)
+                _, encoded = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+                pictures.append(encoded.tobytes())
+        assert first is not None
+        scale = _CLIP_WIDTH / demo.WIDTH
+        return {
+            "pictures": self._stored("clip.bin", b"".join(pictures)),
+            "lengths": [len(picture) for picture in pictures],
+            "fps": demo.FPS / _CLIP_EVERY,
+            "box": [round(v * scale, 3) for v in first],
+        }
+
+    def _packed(self, name: str, content: Path | bytes) -> dict[str, Any]:
+        """Write a file compressed, since not every host compresses what it serves."""
+        data = content if isinstance(content, bytes) else content.read_bytes()
+        place = self.folder / f"{name}.gz"
+        if not place.exists():  # graphs may be shared by several choices
+            place.parent.mkdir(exist_ok=True)
+            place.write_bytes(gzip.compress(data, compresslevel=6, mtime=0))
+        return _described(f"{name}.gz", data, place.stat().st_size)
+
+    def _stored(self, name: str, data: bytes) -> dict[str, Any]:
+        (self.folder / name).write_bytes(data)
+        return _described(name, data, len(data))
+
+    def _parts(self, description: dict[str, Any]) -> Iterator[Part]:
+        for choice in description["choices"]:
+            files = (description["runtime"][choice["provider"]]["binary"], choice["template"], choice["search"])
+            module = self.folder / description["runtime"][choice["provider"]]["module"]
+            size = sum(f["download"] for f in files) + module.stat().st_size + description["check"]["crops"]["download"]
+            yield Part(f"{choice['provider']} {choice['precision']}", size)
+        yield Part("clip", description["clip"]["pictures"]["download"])
+
+
+def _described(name: str, data: bytes, download: int) -> dict[str, Any]:
+    return {"file": name, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), "download": download}
+
+
+def _smallest(bundle: Bundle) -> str:
+    """The precision with the smallest graphs that the bundle holds and that its gate did not refuse."""
+    return next(p for p in PRECISIONS if p == "fp32" or (_find_pair(bundle, p) and not _refused(bundle, p)))
+
+
+def _pair(bundle: Bundle, precision: str) -> _Pair:
+    template, search = (bundle.graph(role, precision, _TARGETS[precision]) for role in ("template", "search"))
+    gates = [g for g in bundle.manifest.gates if (g.precision, g.target) == (search.precision, search.target)]
+    return _Pair(template, search, any(gate.passed for gate in gates))
+
+
+def _find_pair(bundle: Bundle, precision: str) -> _Pair | None:
+    try:
+        return _pair(bundle, precision)
+    except BundleError:
+        return None
+
+
+def _refused(bundle: Bundle, precision: str) -> bool:
+    target = _TARGETS[precision][0]
+    return any(not g.passed for g in bundle.manifest.gates if (g.precision, g.target) == (precision, target))
