@@ -51,7 +51,7 @@ def find_runtime(
     """The runtime's builds by the execution provider they are for: ``"wasm"`` and ``"webgpu"``.
 
     Args:
-        folder: Unpacked npm package, or its ``dist`` folder; None fetches the package with ``npm pack`` into a temporary
+        folder: Unpacked npm package, or its ``dist`` folder; None fetches it with ``npm pack`` into a temporary
             folder that is removed when the block ends.
         say: Told what is being done.
 

@@ -78,6 +78,7 @@ def test_one_content_security_policy_in_the_page_and_in_the_service_worker(site:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_another_site_has_another_cache(site: Path, bundle: Path, web_runtime: Path, tmp_path: Path) -> None:
     write_site(open_bundle(bundle), tmp_path, runtime=web_runtime, precision="fp32")
     first, other = ((folder / "service-worker.js").read_bytes() for folder in (site, tmp_path))

@@ -163,8 +163,9 @@ def test_results_have_the_formats_of_the_command_line(run_module: RunModule) -> 
         const track = (id, x, state = "tracking") =>
           ({ id, box: { x, y: 2.00049, w: 30, h: 40.5 }, score: 0.61234, state });
         results.record({ frame: 3, time: 0.1, seconds: 0, tracks: [track(1, 1)] });
-        results.record({ frame: 3, time: 0.1, seconds: 0, tracks: [track(2, 7)] });  // drawn in the same picture
-        results.record({ frame: 5, time: 0.16666666, seconds: 0.02512345, tracks: [track(1, 1.5), track(2, 8, "lost")] });
+        const tracks = [track(1, 1.5), track(2, 8, "lost")];
+        results.record({ frame: 5, time: 0.16666666, seconds: 0.02512345, tracks });
+        results.record({ frame: 3, time: 0.1, seconds: 0, tracks: [track(2, 7)] });  // drawn in the earlier picture
         console.log(JSON.stringify({ json: results.jsonLines(), boxes: [1, 2].map((id) => results.boxLines(id)),
           ids: results.ids() }));
     """)

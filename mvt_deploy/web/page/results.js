@@ -20,16 +20,19 @@ export class Results {
   }
 
   /**
-   * Adds a step. A target that is added in a frame that was tracked already joins that frame's step.
+   * Adds a step. A target is drawn on the picture that is shown, and a later one may have been tracked meanwhile: its
+   * step is put in its place, and joins the one that is there already.
    * @param {Step} step
    */
   record(step) {
-    const last = this.steps.at(-1);
-    if (last?.frame === step.frame) {
+    let at = this.steps.length;
+    while (at > 0 && this.steps[at - 1].frame > step.frame) at -= 1;
+    const same = this.steps[at - 1];
+    if (same?.frame === step.frame) {
       const ids = step.tracks.map((track) => track.id);
-      last.tracks = [...last.tracks.filter((track) => !ids.includes(track.id)), ...step.tracks];
+      same.tracks = [...same.tracks.filter((track) => !ids.includes(track.id)), ...step.tracks];
     } else {
-      this.steps.push(step);
+      this.steps.splice(at, 0, step);
     }
   }
 
