@@ -159,7 +159,7 @@ def test_the_sample_clip_is_followed_and_its_results_can_be_saved(page: Any) -> 
 def test_targets_in_the_camera_are_drawn_added_redrawn_and_removed(page: Any) -> None:
     choose(page, "camera")
     wait_for_status(page, "Draw a box")
-    page.wait_for_function("picture.width >= 320")
+    page.wait_for_function("() => picture.width >= 320")
     draw(page, (60, 60, 90, 70))
     wait_for_status(page, "Following target 1")
     wait_for_frames(page, 3)
@@ -182,7 +182,7 @@ def test_targets_in_the_camera_are_drawn_added_redrawn_and_removed(page: Any) ->
     times = [line["time"] for line in lines]
     assert times == sorted(times)
     assert saved(page, "Save boxes of 2")[0] == "camera_2.txt"
-    page.wait_for_function("parseInt(skipped.textContent) > 0")  # this camera is faster than the network
+    page.wait_for_function("() => parseInt(skipped.textContent) > 0")  # this camera is faster than the network
 
 
 def test_a_box_is_placed_with_the_keyboard(page: Any) -> None:
@@ -202,6 +202,7 @@ def test_a_box_is_placed_with_the_keyboard(page: Any) -> None:
     wait_for_status(page, "Following target 2")
     drawn = next(target for line in steps(page) for target in line["targets"] if target["id"] == 2)
     assert drawn["box"] == pytest.approx([x, y, w, h], abs=1)
+    page.locator("#overlay").focus()
     page.keyboard.press("Enter")
     page.keyboard.press("Escape")
     assert page.inner_text("#spoken") == "Drawing was cancelled."
@@ -220,7 +221,7 @@ def video(path: Path, count: int = 20) -> Path:
     return path
 
 
-def test_a_video_file_is_slowed_down_and_tracked_to_its_end(page: Any, tmp_path: Path) -> None:
+def test_a_video_file_waits_for_the_tracker_and_is_tracked_to_its_end(page: Any, tmp_path: Path) -> None:
     path = video(tmp_path / "ride.webm")
     page.locator("#file").set_input_files(path)
     wait_for_status(page, "Draw a box")
@@ -229,7 +230,7 @@ def test_a_video_file_is_slowed_down_and_tracked_to_its_end(page: Any, tmp_path:
     draw(page, truth[0])
     wait_for_status(page, "The video has ended")
     lines = steps(page)
-    assert len(lines) > 8
+    assert len(lines) > 12, [line["time"] for line in lines]
     frames = [line["frame"] for line in lines]
     assert frames == sorted(set(frames))
     shown = [truth[round(line["time"] * 15)] for line in lines]
@@ -259,7 +260,7 @@ def test_a_file_that_breaks_off(page: Any, tmp_path: Path) -> None:
     wait_for_status(page, "Draw a box")
     draw(page, clip_truth()[0])
     page.wait_for_function(
-        "document.querySelector('#problem').textContent.includes('damaged from here on') || "
+        "() => document.querySelector('#problem').textContent.includes('damaged from here on') || "
         "document.querySelector('#status').textContent.includes('The video has ended')"
     )
     assert steps(page)
@@ -278,7 +279,7 @@ def test_a_camera_that_cannot_be_had(launch: Any, server: Any, arguments: list[s
     page = browser.new_page()
     page.set_default_timeout(PATIENCE)
     page.goto(server.url)
-    page.wait_for_function("globalThis.crossOriginIsolated")
+    page.wait_for_function("() => globalThis.crossOriginIsolated")
     choose(page, "camera")
     page.wait_for_selector("#problem:visible")
     assert message in page.inner_text("#problem")
@@ -309,11 +310,11 @@ CANVAS_CAMERA = """
 def test_turning_the_phone_keeps_the_targets(page: Any) -> None:
     page.evaluate(CANVAS_CAMERA)
     choose(page, "camera")
-    page.wait_for_function("picture.width === 320")
+    page.wait_for_function("() => picture.width === 320")
     draw(page, (140, 100, 40, 40))
     wait_for_frames(page, 3)
     page.evaluate("turnPhone()")
-    page.wait_for_function("picture.width === 240 && picture.height === 320")
+    page.wait_for_function("() => picture.width === 240 && picture.height === 320")
     assert page.inner_text("#status") == "The picture has turned; the targets are kept."
     count = len(steps(page))
     wait_for_frames(page, count + 2)
@@ -326,7 +327,7 @@ def test_turning_the_phone_keeps_the_targets(page: Any) -> None:
 def test_a_camera_that_goes_away(page: Any) -> None:
     page.evaluate(CANVAS_CAMERA)
     choose(page, "camera")
-    page.wait_for_function("picture.width === 320")
+    page.wait_for_function("() => picture.width === 320")
     draw(page, (140, 100, 40, 40))
     wait_for_frames(page, 2)
     page.evaluate("unplug()")
@@ -337,7 +338,7 @@ def test_a_camera_that_goes_away(page: Any) -> None:
 
 def test_a_page_in_the_background_pauses_and_goes_on(page: Any) -> None:
     choose(page, "camera")
-    page.wait_for_function("picture.width >= 320")
+    page.wait_for_function("() => picture.width >= 320")
     draw(page, (60, 60, 90, 70))
     wait_for_frames(page, 2)
     see = """hidden => {
@@ -374,7 +375,8 @@ def test_without_a_network_after_the_first_visit(chromium: Any, site: Path, serv
 
 def test_the_page_can_be_installed(page: Any, context: Any) -> None:
     session = context.new_cdp_session(page)
-    assert session.send("Page.getInstallabilityErrors")["installabilityErrors"] == []
+    errors = [error["errorId"] for error in session.send("Page.getInstallabilityErrors")["installabilityErrors"]]
+    assert errors in ([], ["in-incognito"])  # a window of a test is a private one
     found = session.send("Page.getAppManifest")
     assert found["errors"] == []
     assert json.loads(found["data"])["display"] == "standalone"
@@ -458,7 +460,7 @@ def test_a_finger_draws_a_box(chromium: Any, server: Any) -> None:
     page.goto(server.url)
     ready(page)
     choose(page, "camera")
-    page.wait_for_function("picture.width >= 320")
+    page.wait_for_function("() => picture.width >= 320")
     x1, y1, x2, y2 = on_screen(page, (60, 60, 90, 70))
     session = context.new_cdp_session(page)
     for kind, points in (

@@ -96,8 +96,8 @@ let resume = false; // after drawing, or when the page is seen again
 async function isolate() {
   if (!("serviceWorker" in navigator)) return false;
   try {
-    await navigator.serviceWorker.register(new URL("service-worker.js", root));
-    await navigator.serviceWorker.ready;
+    const registration = await navigator.serviceWorker.register(new URL("service-worker.js", root));
+    if (!(await activated(registration.installing ?? registration.waiting ?? registration.active))) return false;
   } catch {
     return false; // a private window, say: one thread, and no use without a network
   }
@@ -105,6 +105,22 @@ async function isolate() {
   sessionStorage.setItem("isolated", "tried");
   location.reload();
   return true;
+}
+
+/**
+ * Whether a service worker gets to work; it does not where the device has no room for what it keeps, say.
+ * @param {ServiceWorker | null} worker
+ * @returns {Promise<boolean>}
+ */
+function activated(worker) {
+  return new Promise((resolve) => {
+    const look = () => {
+      if (worker?.state === "activated") resolve(true);
+      else if (!worker || worker.state === "redundant") resolve(false);
+    };
+    worker?.addEventListener("statechange", look);
+    look();
+  });
 }
 
 async function start() {
@@ -278,7 +294,6 @@ async function arrived(picture, skipped) {
     const step = { frame: picture.index, time: picture.time, seconds, tracks };
     results.record(step);
     statistics.add(performance.now(), seconds);
-    source?.pace(seconds);
     if (!frozen) {
       if (turned(picture)) say("The picture has turned; the targets are kept.");
       paint(grabbed, picture);

@@ -32,7 +32,6 @@ export class SourceError extends Error {}
  * @property {boolean} paused
  * @property {() => Promise<void>} play
  * @property {() => void} pause
- * @property {(seconds: number) => void} pace tells how long a frame takes, so that a recording can be slowed down
  * @property {() => void} close
  */
 
@@ -148,8 +147,10 @@ class VideoSource {
     this.index = kind === "file" ? 0 : -1; // a file's first frame was handed over when it was opened
     this.shown = -1; // frames that the browser has shown, as it counts them
     this.began = -1;
-    this.interval = 1 / 30; // shortest distance of two frames in seconds, as far as seen
-    this.last = -1;
+    this.slow = true; // frames take longer than they last
+    this.held = false; // the file stands still until its frame is done
+    this.interval = Infinity; // shortest distance of two frames in seconds, as far as seen
+    this.last = kind === "file" ? 0 : -1; // time of the last frame in seconds
   }
 
   async play() {
@@ -168,13 +169,6 @@ class VideoSource {
   pause() {
     this.paused = true;
     this.video.pause();
-  }
-
-  /** @param {number} seconds that the tracker takes for a frame; a camera cannot be slowed down */
-  pace(seconds) {
-    if (this.kind !== "file") return;
-    const rate = (0.9 * this.interval) / Math.max(seconds, 1e-3);
-    this.video.playbackRate = Math.min(1, Math.max(0.0625, Math.round(rate * 16) / 16)); // what browsers allow
   }
 
   close() {
@@ -210,17 +204,40 @@ class VideoSource {
   arrived(shown, mediaTime, now) {
     this.waiting = false;
     if (this.closed || this.paused) return;
-    const again = this.kind === "file" && mediaTime <= Math.max(this.last, 0); // the frame that is there already
-    if (!again) {
-      const skipped = this.shown < 0 ? 0 : Math.max(0, shown - this.shown - 1);
-      if (this.last >= 0) this.interval = Math.min(this.interval, mediaTime - this.last);
+    if (this.kind === "camera") {
       if (this.began < 0) this.began = now;
+      const skipped = this.shown < 0 ? 0 : Math.max(0, shown - this.shown - 1);
+      this.shown = shown;
       this.index += 1 + skipped;
-      const time = this.kind === "file" ? mediaTime : (now - this.began) / 1000;
-      this.listener.onPicture(this.picture(this.index, time), skipped);
+      this.listener.onPicture(this.picture(this.index, (now - this.began) / 1000), skipped);
+    } else if (!this.held && mediaTime > this.last) {
+      this.interval = Math.min(this.interval, mediaTime - this.last);
+      const frames = Math.max(1, Math.round((mediaTime - this.last) / this.interval));
+      this.index += frames;
+      this.last = mediaTime;
+      this.hand(this.picture(this.index, mediaTime), frames - 1);
     }
-    [this.shown, this.last] = [shown, mediaTime];
     this.next();
+  }
+
+  /**
+   * Hands a file's frame over. The file is held meanwhile if frames take longer than they last, so that hardly any is
+   * left out.
+   * @param {Picture} picture
+   * @param {number} skipped
+   */
+  async hand(picture, skipped) {
+    this.held = this.slow;
+    if (this.held) this.video.pause();
+    const began = performance.now();
+    await this.listener.onPicture(picture, skipped);
+    this.slow = performance.now() - began > 700 * this.interval;
+    if (!this.held) return;
+    this.held = false;
+    if (this.paused || this.closed || this.video.ended) return;
+    const next = this.last + this.interval;
+    if (this.video.currentTime > next + 0.5 * this.interval) this.video.currentTime = next; // it was held too late
+    await this.video.play().catch(() => {}); // a pause may cut in
   }
 
   /**
@@ -284,8 +301,6 @@ class ClipSource {
     this.paused = true;
   }
 
-  pace() {} // it waits for every picture anyway
-
   close() {
     this.closed = this.paused = true;
   }
@@ -298,7 +313,7 @@ class ClipSource {
       const left = 1000 / this.fps - (performance.now() - began);
       await new Promise((resolve) => setTimeout(resolve, Math.max(0, left)));
     }
-    if (this.paused || this.closed) return;
+    if (this.paused || this.closed || this.video.ended) return;
     this.paused = true;
     this.listener.onEnd("");
   }
