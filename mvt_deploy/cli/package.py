@@ -72,7 +72,8 @@ def package(
     if web is not None:
         from ..web import write_site
 
-        for part in write_site(open_bundle(ensure_model(model)), web, precision=precision, runtime=runtime, say=say):
+        bundle = open_bundle(ensure_model(model))
+        for part in write_site(bundle, web, precision=precision, runtime=runtime, say=say):
             say(f"{part.what}: {part.download / 1e6:.1f} MB to download")
         print(web)
         say(f"try it with  python3 -m http.server --bind 127.0.0.1 --directory {web}  and open http://127.0.0.1:8000")

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from ..backends.ort import OrtBackend
-from ..bundle import Bundle, GraphInfo
+from ..bundle import Bundle, Gate, GraphPair, TrackerSpec
 from ..crops import photograph_pairs
 from ..errors import BundleError, UserError
 from ..files import draft_folder
@@ -28,7 +28,7 @@ DESCRIPTION = "site.json"
 PRECISIONS = ("int8", "fp16", "fp32")
 """Precisions that WASM runs, the smallest download first."""
 
-_TARGETS = {"int8": ("ort",), "fp16": ("portable",), "fp32": ("portable",)}
+_RUNTIMES = {"wasm": "ort", "webgpu": "portable"}  # whose graphs an execution provider runs
 _CHECKED_PAIRS = 4
 _CLIP_WIDTH, _CLIP_HEIGHT = 480, 270
 _CLIP_EVERY = 2  # frames of the rendered clip per picture of the sample
@@ -77,35 +77,29 @@ def write_site(
         raise UserError(f"there is no precision '{precision}' for browsers: choose one of {', '.join(PRECISIONS)}.")
     if folder.exists() and not (folder / DESCRIPTION).is_file() and any(folder.iterdir() if folder.is_dir() else [1]):
         raise UserError(f"{folder} exists and is no site of mvt-deploy: give another place, or remove it.")
-    pairs = [("wasm", _pair(bundle, precision or _smallest(bundle)))]
-    pairs += [("webgpu", pair) for p in ("fp16", "fp32") if (pair := _find_pair(bundle, p))]
+    spec = bundle.manifest.tracker
+    wasm = bundle.graphs("ort", precision or _smallest(bundle))
+    pairs = [("wasm", wasm)]
+    pairs += [("webgpu", pair) for p in ("fp16", "fp32") if (pair := _find_pair(bundle, "webgpu", p))]
     try:
         with find_runtime(runtime, say) as builds, draft_folder(folder.resolve()) as site:
-            return _Writer(bundle, site, say).write(builds, pairs)
+            return _Writer(bundle, spec, site, say).write(builds, pairs)
     except OSError as error:
         raise UserError(f"cannot write a site at {folder} ({error.strerror}): give another place.") from error
 
 
 @dataclass(frozen=True, slots=True)
-class _Pair:
-    """The template and the search graph that run together."""
-
-    template: GraphInfo
-    search: GraphInfo
-    gated: bool
-
-
-@dataclass(frozen=True, slots=True)
 class _Writer:
     bundle: Bundle
+    spec: TrackerSpec
     folder: Path
     say: Callable[[str], None]
 
-    def write(self, builds: dict[str, Runtime], pairs: list[tuple[str, _Pair]]) -> list[Part]:
+    def write(self, builds: dict[str, Runtime], pairs: list[tuple[str, GraphPair]]) -> list[Part]:
         shutil.copytree(PAGE, self.folder, dirs_exist_ok=True)
         shell = sorted(str(p.relative_to(self.folder).as_posix()) for p in self.folder.rglob("*") if p.is_file())
         shell.remove("service-worker.js")  # browsers keep it themselves
-        spec = self.bundle.manifest.tracker
+        spec = self.spec
         runtimes = {provider: self._runtime(build) for provider, build in builds.items()}
         self.say("checking the graphs, and rendering the sample clip")
         choices = [self._choice(provider, pair) for provider, pair in pairs]
@@ -134,20 +128,20 @@ class _Writer:
         shutil.copyfile(build.module, self.folder / module)
         return {"module": module.as_posix(), "binary": self._packed(f"ort/{build.binary.name}", build.binary)}
 
-    def _choice(self, provider: str, pair: _Pair) -> dict[str, Any]:
-        spec = self.bundle.manifest.tracker
+    def _choice(self, provider: str, pair: GraphPair) -> dict[str, Any]:
         return {
             "provider": provider,
             "precision": pair.search.precision,
-            "gated": pair.gated,
+            "gated": any(gate.passed for gate in _gates(self.bundle, pair)),
             "template": self._packed(f"model/{pair.template.file}", self.bundle.path(pair.template)),
             "search": self._packed(f"model/{pair.search.file}", self.bundle.path(pair.search)),
-            "search_size": int(pair.search.inputs[0].shape[1]),
-            "search_factor": spec.search_factor,
+            "search_size": self.spec.search_size,
+            "search_factor": self.spec.search_factor,
         }
 
     def _check(self) -> dict[str, Any]:
         """Crops of the shipped photographs, and the answers of native ONNX Runtime in fp32."""
+        size = self.spec.search_size
         pairs = photograph_pairs(_CHECKED_PAIRS)
         backend = OrtBackend(self.bundle)
         try:
@@ -158,7 +152,7 @@ class _Writer:
         answers = np.concatenate([found.box, found.score[:, None]], axis=1)
         return {
             "crops": self._packed("model/check.bin", content),
-            "search_size": pairs.search.shape[1],
+            "search_size": size,
             "answers": [[round(float(v), 6) for v in row] for row in answers],
         }
 
@@ -208,22 +202,20 @@ def _described(name: str, data: bytes, download: int) -> dict[str, Any]:
 
 def _smallest(bundle: Bundle) -> str:
     """The precision with the smallest graphs that the bundle holds and that its gate did not refuse."""
-    return next(p for p in PRECISIONS if p == "fp32" or (_find_pair(bundle, p) and not _refused(bundle, p)))
+    for precision in PRECISIONS:
+        pair = _find_pair(bundle, "wasm", precision)
+        if pair and pair.search.precision == precision and all(gate.passed for gate in _gates(bundle, pair)):
+            return precision
+    return "fp32"
 
 
-def _pair(bundle: Bundle, precision: str) -> _Pair:
-    template, search = (bundle.graph(role, precision, _TARGETS[precision]) for role in ("template", "search"))
-    gates = [g for g in bundle.manifest.gates if (g.precision, g.target) == (search.precision, search.target)]
-    return _Pair(template, search, any(gate.passed for gate in gates))
-
-
-def _find_pair(bundle: Bundle, precision: str) -> _Pair | None:
+def _find_pair(bundle: Bundle, provider: str, precision: str) -> GraphPair | None:
     try:
-        return _pair(bundle, precision)
+        return bundle.graphs(_RUNTIMES[provider], precision)
     except BundleError:
         return None
 
 
-def _refused(bundle: Bundle, precision: str) -> bool:
-    target = _TARGETS[precision][0]
-    return any(not g.passed for g in bundle.manifest.gates if (g.precision, g.target) == (precision, target))
+def _gates(bundle: Bundle, pair: GraphPair) -> list[Gate]:
+    """The verdicts on a search graph's trajectories."""
+    return [g for g in bundle.manifest.gates if (g.precision, g.target) == (pair.search.precision, pair.search.target)]

@@ -313,7 +313,7 @@ class ClipSource {
       const left = 1000 / this.fps - (performance.now() - began);
       await new Promise((resolve) => setTimeout(resolve, Math.max(0, left)));
     }
-    if (this.paused || this.closed || this.video.ended) return;
+    if (this.paused || this.closed) return;
     this.paused = true;
     this.listener.onEnd("");
   }
