@@ -24,7 +24,7 @@ from reports import RESULTS, script, write_json
 from mvt_deploy.backends.registry import load
 from mvt_deploy.bench.candidates import Candidate, parse
 from mvt_deploy.bench.machine import describe, one_line
-from mvt_deploy.bench.session import Settings, run
+from mvt_deploy.bench.session import BenchSettings, run
 from mvt_deploy.bundle import DEFAULT, open_bundle
 from mvt_deploy.cli.bars import Bars
 from mvt_deploy.cli.options import ensure_model, say
@@ -67,20 +67,9 @@ def available(model: Path) -> tuple[list[Candidate], dict[str, str]]:
 
 def latency(model: Path, rows: list[Candidate], seconds: float) -> dict[str, Any]:
     """What a frame costs, the rows taking turns with the published graph: see ``mvt-deploy bench``."""
-    settings = Settings(
-        model=model,
-        backend="ort",
-        provider="cpu",
-        precision=None,
-        threads=None,
-        batch=1,
-        compare=[row.name for row in rows],
-        peers=[],
-        source=None,
-        init_box=None,
-        seconds=seconds,
-    )
-    report, _ = run(settings, say)
+    settings = BenchSettings(model=model, compare=[row.name for row in rows], seconds=seconds)
+    with Bars() as bars:
+        report, _ = run(settings, bars)
     return {"machine": report["machine"], "rows": {row["name"]: row for row in report["rows"]}}
 
 

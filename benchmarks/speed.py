@@ -24,10 +24,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from mvt_deploy.backends.ort import OPENVINO_HINTS
 from mvt_deploy.backends.registry import load
 from mvt_deploy.bench.candidates import Candidate, parse
-from mvt_deploy.bench.clip import Clip, encode, photograph
-from mvt_deploy.bench.report import Report, markdown, warnings
-from mvt_deploy.bench.session import Settings, run
+from mvt_deploy.bench.clip import BenchClip, encode, photograph
+from mvt_deploy.bench.report import BenchReport, markdown, warnings
+from mvt_deploy.bench.session import BenchSettings, run
 from mvt_deploy.bundle import DEFAULT, open_bundle
+from mvt_deploy.cli.bars import Bars
 from mvt_deploy.cli.options import ensure_model, say
 from mvt_deploy.errors import UserError
 from mvt_deploy.export.graphs import split
@@ -69,7 +70,7 @@ def available(model: Path) -> tuple[list[str], dict[str, str]]:
     return opens, refused
 
 
-def end_to_end(row: dict[str, Any], model: Path, clip: Clip) -> dict[str, float | str]:
+def end_to_end(row: dict[str, Any], model: Path, clip: BenchClip) -> dict[str, float | str]:
     """``mvt-deploy track`` on 1280x720 with a row's backend: decoding, tracking, no video written.
 
     Raises:
@@ -206,7 +207,7 @@ def _openvino_product(m: int, k: int, n: int, precision: str, threads: int) -> C
     return lambda: request.infer({"a": a}, share_inputs=True, share_outputs=True)
 
 
-def page(report: Report) -> str:
+def page(report: BenchReport) -> str:
     """The Markdown beside the JSON."""
     ends, limit = report["end_to_end"], report["arithmetic"]
     lines = [
@@ -245,20 +246,9 @@ def main(
     ensure_model(model)
     candidates, refused = available(model)
     say(f"measuring {', '.join(candidates)}")
-    settings = Settings(
-        model=model,
-        backend="ort",
-        provider="cpu",
-        precision=None,
-        threads=None,
-        batch=1,
-        compare=candidates,
-        peers=[],
-        source=None,
-        init_box=None,
-        seconds=seconds,
-    )
-    report, _ = run(settings, say)
+    settings = BenchSettings(model=model, compare=candidates, seconds=seconds)
+    with Bars() as bars:
+        report, _ = run(settings, bars)
     ours = [row for row in report["rows"] if row["name"] != "published"]
     best = max(ours, key=lambda row: row["ratio"]["value"])
     say(f"tracking end to end with {best['name']}")

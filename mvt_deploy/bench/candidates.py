@@ -1,4 +1,4 @@
-"""What is measured: a backend, provider, precision, threads and number of targets, written ``ort:cpu:fp32:t2:b1``."""
+"""What is measured: a backend, provider, precision, threads, search size and targets: ``ort:cpu:fp32:t2:b1``."""
 
 from __future__ import annotations
 
@@ -12,9 +12,16 @@ from ..errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One row of a comparison; ``threads`` None is the runtime's own choice, ``batch`` the number of targets.
+    """One row of a comparison.
 
-    ``provider`` is ONNX Runtime's; of PyTorch it is the device, ``cpu`` or ``cuda``.
+    Attributes:
+        backend: Name of the backend, as :func:`mvt_deploy.load` takes it.
+        provider: Execution provider of ONNX Runtime; for PyTorch the device, ``cpu`` or ``cuda``.
+        precision: Arithmetic: fp32, fp16, bf16 or int8.
+        threads: CPU threads; None for the runtime's own choice.
+        batch: Number of targets in each frame.
+        search_size: Side of the search crop in pixels, ``"auto"`` for a side chosen per target and frame, or None for
+            the bundle's default.
     """
 
     backend: str = "ort"
@@ -22,38 +29,41 @@ class Candidate:
     precision: str = "fp32"
     threads: int | None = None
     batch: int = 1
+    search_size: int | str | None = None
 
     @property
     def name(self) -> str:
-        """The candidate as it is written, in its usual order."""
+        """The candidate as it is written, with its parts in their usual order."""
         placed = self.backend == "ort" or (self.backend == "torch" and self.provider != "cpu")
         parts = [self.backend, *([self.provider] if placed else []), self.precision]
+        parts += [f"s{self.search_size}"] if self.search_size else []
         parts += [f"t{self.threads}"] if self.threads else []
         return ":".join([*parts, f"b{self.batch}"])
 
     @property
     def options(self) -> dict[str, Any]:
-        """Keywords for :func:`mvt_deploy.load`, besides the backend's name."""
+        """Keyword arguments of :func:`mvt_deploy.load`, besides the backend's name."""
         keyword = {"ort": "provider", "torch": "device"}.get(self.backend)
         return {
             "precision": self.precision,
             "threads": self.threads,
             **({keyword: self.provider} if keyword else {}),
+            **({"search_size": self.search_size} if self.search_size else {}),
         }
 
 
 def parse(text: str, threads: int | None = None, batch: int = 1) -> Candidate:
-    """A candidate from its parts in any order; parts left out keep their defaults.
+    """A candidate from its parts, in any order; parts that are left out keep their defaults.
 
-    ``openvino`` is the backend when it comes first, and the provider of ``ort`` behind it.
+    ``openvino`` is the backend where it comes first, and the provider of ``ort`` after another backend.
 
     Args:
-        text: for instance ``ort:openvino:bf16:t2`` or ``torch``.
-        threads: where the text names none.
-        batch: likewise.
+        text: For instance ``ort:openvino:bf16:t2``, ``ort:int8:s192``, ``openvino:sauto`` or ``torch``.
+        threads: CPU threads where the text names none.
+        batch: Number of targets where the text names none.
 
     Raises:
-        UserError: a part is unknown, or comes twice.
+        UserError: A part is unknown, or is given twice.
     """
     found: dict[str, str | int] = {}
     for part in text.split(":"):
@@ -68,6 +78,8 @@ def parse(text: str, threads: int | None = None, batch: int = 1) -> Candidate:
 def _part(part: str, text: str, found: dict[str, str | int]) -> tuple[str, str | int]:
     if number := re.fullmatch(r"([tb])([1-9]\d*)", part):
         return ("threads" if number[1] == "t" else "batch"), int(number[2])
+    if side := re.fullmatch(r"s([1-9]\d*|auto)", part):
+        return "search_size", part[1:] if side[1] == "auto" else int(side[1])
     if part in NAMES and not (part in PROVIDERS and "backend" in found):
         return "backend", part
     if part in PROVIDERS and part != "auto":
@@ -76,5 +88,5 @@ def _part(part: str, text: str, found: dict[str, str | int]) -> tuple[str, str |
         return "precision", part
     raise UserError(
         f"'{part}' in the candidate '{text}' is no backend ({', '.join(NAMES)}), provider (cpu, openvino, cuda), "
-        f"precision ({', '.join(PRECISIONS)}), t<threads> or b<targets>."
+        f"precision ({', '.join(PRECISIONS)}), s<search size>, t<threads> or b<targets>."
     )

@@ -19,14 +19,20 @@ from ..video.sources import Source, open_source
 from ..video.targets import choose_targets
 
 MOST, MOST_BYTES = 90, 500_000_000
-"""Frames kept in memory, by number and size; a measurement goes back and forth over them."""
+"""Most frames kept in memory, by number and by bytes; a measurement runs back and forth over them."""
 WIDTH, HEIGHT = 1280, 720
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Clip:
-    """Frames BGR uint8, a target's ``box`` in the first of them, and seconds per frame to ``read`` them (decode, from
-    disk; empty where the frames came from no file)."""
+class BenchClip:
+    """The frames that every row of a measurement tracks through.
+
+    Attributes:
+        name: What the frames are, for reports.
+        frames: BGR uint8 frames.
+        box: Box of the target in the first frame.
+        read: Seconds that reading each frame took (decoding, from disk); empty where the frames came from no file.
+    """
 
     name: str
     frames: list[BGRImage]
@@ -34,13 +40,13 @@ class Clip:
     read: list[float]
 
     def frame(self, index: int) -> BGRImage:
-        """Back and forth, so that a target never jumps."""
+        """The frame at any index: the clip runs back and forth, so that a target never jumps."""
         last = len(self.frames) - 1
         return self.frames[last - abs(last - index % (2 * last))] if last else self.frames[0]
 
 
-def photograph() -> Clip:
-    """A 1280x720 window that wanders over the shipped photograph of an astronaut, her face the target."""
+def photograph() -> BenchClip:
+    """A 1280x720 window that wanders over the shipped photograph of an astronaut, with her face as the target."""
     image = cv2.imread(str(asset("photographs") / "astronaut.jpg"), cv2.IMREAD_COLOR)
     large = np.asarray(cv2.resize(np.asarray(image), (1536, 1536), interpolation=cv2.INTER_CUBIC), np.uint8)
     frames: list[BGRImage] = []
@@ -54,11 +60,11 @@ def photograph() -> Clip:
         video = Path(folder) / "photograph.mp4"
         if encode(frames, video):
             frames, read = _read(open_source(video))
-    return Clip("photograph 1280x720", frames, boxes[0], read)
+    return BenchClip("photograph 1280x720", frames, boxes[0], read)
 
 
 def encode(frames: Iterable[BGRImage], path: Path) -> bool:
-    """Write 1280x720 frames as a video, so that decoding one is measured too; False where OpenCV cannot write it."""
+    """Write 1280x720 frames as a video, so that decoding is measured too; False where OpenCV cannot write one."""
     codec = working_codec(path, 30.0, WIDTH, HEIGHT)
     if codec is None:
         return False
@@ -69,25 +75,25 @@ def encode(frames: Iterable[BGRImage], path: Path) -> bool:
     return True
 
 
-def recorded(source: str, init_box: str | None = None) -> Clip:
+def recorded(source: str, init_box: str | None = None) -> BenchClip:
     """The first frames of a video or folder, with the target that ``track`` would follow.
 
     Args:
-        source: a video, folder, camera or stream.
-        init_box: ``x,y,w,h`` in pixels of the first frame.
+        source: A video, folder, camera or stream.
+        init_box: The target's box ``x,y,w,h`` in pixels of the first frame; None to choose one as ``track`` does.
 
     Raises:
-        UserError: the source cannot be read, or no target is found in it.
+        UserError: The source cannot be read, or no target is found in it.
     """
     opened = open_source(source)
     box = choose_targets(opened, [init_box] if init_box else []).boxes[0]
     frames, read = _read(opened)
     height, width = frames[0].shape[:2]
-    return Clip(f"{opened.name} {width}x{height}", frames, box, [] if opened.live else read)
+    return BenchClip(f"{opened.name} {width}x{height}", frames, box, [] if opened.live else read)
 
 
 def _read(source: Source) -> tuple[list[BGRImage], list[float]]:
-    """The first frames, and the seconds each took but the first, which also opens the file."""
+    """The first frames, and the seconds that each of them took, except the first, which also opens the file."""
     frames: list[BGRImage] = []
     seconds: list[float] = []
     stream = iter(source)

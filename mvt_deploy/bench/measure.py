@@ -1,4 +1,4 @@
-"""Measuring: every candidate frame by frame and stage by stage, the candidates taking turns."""
+"""Measuring every candidate frame by frame and stage by stage; the candidates take turns."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from typing import Any, Protocol
 
 from ..backends.registry import load
 from ..bundle import Bundle
-from ..errors import BundleError, UserError
+from ..errors import BackendError, BundleError
 from ..geometry import BGRImage, Box
+from ..progress import SILENT, Progress
 from ..tracker import Tracker
 from .candidates import Candidate
-from .clip import Clip
+from .clip import BenchClip
 from .published import Published
 from .startup import candidate_start, published_start
 
 STAGES = ("crop", "network", "decode", "total")
-RUN = 10  # frames a candidate measures before it is the next one's turn
+RUN = 10  # frames that a row measures in one turn
 _PAUSE = 0.004  # seconds between turns: threads of the last runtime stop spinning
 _SETTLE = 0.1  # seconds of a turn not counted: caches are cold, threads just woken may share a core for a while
-_WARM_SECONDS = 2.0  # at most
+_WARM_SECONDS = 2.0  # longest warm-up of a row
 
 
 class Stages(Protocol):
@@ -45,7 +46,18 @@ class Stages(Protocol):
 
 @dataclass(slots=True)
 class Row:
-    """One candidate's measurements: seconds of single frames by round and stage, and what it needs besides."""
+    """One row of the report: what is measured, and the measurements.
+
+    Attributes:
+        name: Name of the row.
+        candidate: What runs.
+        stages: The tracker, cut into its stages.
+        rounds: Seconds by round, frame and stage.
+        template_seconds: Seconds that starting on the targets took, in several tries.
+        model_bytes: Size of the files that run, in bytes; 0 where it is not known.
+        start_up: Measures what a fresh process needs, see :mod:`.startup`.
+        at: Index of the next frame.
+    """
 
     name: str
     candidate: Candidate
@@ -53,20 +65,20 @@ class Row:
     rounds: list[list[dict[str, float]]] = field(default_factory=list)
     template_seconds: list[float] = field(default_factory=list)
     model_bytes: int = 0
-    start_up: Callable[[], dict[str, float]] = dict  # what a fresh process needs, see .startup
-    at: int = 0  # next frame of the clip
+    start_up: Callable[[], dict[str, float]] = dict
+    at: int = 0
 
     def seconds(self, stage: str) -> list[float]:
-        """All frames' seconds in a stage."""
+        """Seconds that each frame spent in a stage."""
         return [frame[stage] for round_ in self.rounds for frame in round_]
 
     def by_round(self, stage: str) -> list[list[float]]:
-        """Seconds in a stage, by round."""
+        """Seconds that each frame spent in a stage, by round."""
         return [[frame[stage] for frame in round_] for round_ in self.rounds]
 
 
 class PeerStages:
-    """One of OpenCV's own trackers: its whole update counts as network."""
+    """One of OpenCV's own trackers; its whole update counts as the network."""
 
     def __init__(self, tracker: Any, frame: BGRImage, box: Box) -> None:
         self._tracker = tracker
@@ -85,11 +97,11 @@ class PeerStages:
         return found
 
 
-def our_row(candidate: Candidate, bundle: Bundle, clip: Clip) -> Row:
-    """A candidate of ours, started on the clip; the template's cost is measured on the way.
+def our_row(candidate: Candidate, bundle: Bundle, clip: BenchClip) -> Row:
+    """A candidate of ours, started on the clip; the cost of the template is measured on the way.
 
     Raises:
-        UserError: the candidate cannot run here.
+        UserError: The candidate cannot run here.
     """
     tracker = Tracker(load(bundle.folder, candidate.backend, **candidate.options), lost=None)
     row = Row(candidate.name, candidate, tracker)
@@ -104,7 +116,7 @@ def our_row(candidate: Candidate, bundle: Bundle, clip: Clip) -> Row:
     return row
 
 
-def published_row(graph: Path, clip: Clip) -> Row:
+def published_row(graph: Path, clip: BenchClip) -> Row:
     """The baseline, started on the clip."""
     stages = Published(graph)
     stages.init(clip.frame(0), clip.box)
@@ -114,52 +126,56 @@ def published_row(graph: Path, clip: Clip) -> Row:
     return row
 
 
-def peer_row(name: str, make: Callable[[], Any], clip: Clip) -> Row:
+def peer_row(name: str, make: Callable[[], Any], clip: BenchClip) -> Row:
     """An OpenCV tracker, started on the clip.
 
     Raises:
-        UserError: it refuses to start.
+        BackendError: The tracker refuses to start.
     """
     try:
         stages = PeerStages(make(), clip.frame(0), clip.box)
     except Exception as error:
-        raise UserError(f"OpenCV's tracker '{name}' cannot start: {error}") from error
+        raise BackendError(f"OpenCV's tracker '{name}' cannot start: {error}") from error
     return Row(f"opencv {name}", Candidate("opencv", "cpu", "fp32"), stages)
 
 
 def measure(
     rows: Sequence[Row],
-    clip: Clip,
+    clip: BenchClip,
     seconds: float = 3.0,
     iterations: int = 100,
-    tick: Callable[[float], None] = lambda _: None,
+    progress: Progress = SILENT,
 ) -> None:
     """Warm every row up until it is stable, then measure in turns until each has its time and its iterations.
 
     Args:
-        rows: what is measured; their ``rounds`` are filled.
-        clip: the frames.
-        seconds: at least so long for each row.
-        iterations: at least so many frames for each row.
-        tick: told the share done, 0..1.
+        rows: What is measured; their ``rounds`` are filled.
+        clip: The frames.
+        seconds: Minimum measuring time per row, in seconds.
+        iterations: Minimum number of frames per row.
+        progress: Told the share that is done, in percent.
     """
-    for row in rows:
-        _warm_up(row, clip)
-    spent = [0.0] * len(rows)
-    while True:
-        for i, row in enumerate(rows):
-            _settle(row, clip)
-            round_ = [_frame(row, clip) for _ in range(RUN)]
-            row.rounds.append(round_)
-            spent[i] += sum(frame["total"] for frame in round_)
-        done = min(min(s / seconds, len(r.rounds) * RUN / iterations) for s, r in zip(spent, rows, strict=True))
-        tick(min(1.0, done))
-        if done >= 1:
-            return
+    with progress.task("warming up", len(rows)) as warmed:
+        for row in rows:
+            _warm_up(row, clip)
+            warmed.advance()
+    spent, share = [0.0] * len(rows), 0.0
+    with progress.task("measuring, %", 100) as task:
+        while share < 1:
+            for i, row in enumerate(rows):
+                _settle(row, clip)
+                round_ = [_frame(row, clip) for _ in range(RUN)]
+                row.rounds.append(round_)
+                spent[i] += sum(frame["total"] for frame in round_)
+            before = share
+            share = min(
+                1.0, *(min(s / seconds, len(r.rounds) * RUN / iterations) for s, r in zip(spent, rows, strict=True))
+            )
+            task.advance(100 * (share - before))
 
 
-def _settle(row: Row, clip: Clip) -> None:
-    """After a turn of another row: not counted."""
+def _settle(row: Row, clip: BenchClip) -> None:
+    """Run the first frames after another row's turn, which are not counted."""
     time.sleep(_PAUSE)
     began = time.perf_counter()
     _frame(row, clip)
@@ -167,8 +183,8 @@ def _settle(row: Row, clip: Clip) -> None:
         _frame(row, clip)
 
 
-def _warm_up(row: Row, clip: Clip) -> None:
-    """Until two medians in a row differ by less than three percent, or the time is up."""
+def _warm_up(row: Row, clip: BenchClip) -> None:
+    """Run frames until two successive medians differ by less than three percent, or the time is up."""
     began, before = time.perf_counter(), 0.0
     while time.perf_counter() - began < _WARM_SECONDS:
         now = plain.median(_frame(row, clip)["total"] for _ in range(10))
@@ -177,7 +193,7 @@ def _warm_up(row: Row, clip: Clip) -> None:
         before = now
 
 
-def _frame(row: Row, clip: Clip) -> dict[str, float]:
+def _frame(row: Row, clip: BenchClip) -> dict[str, float]:
     frame = clip.frame(row.at)
     row.at += 1
     height, width = frame.shape[:2]

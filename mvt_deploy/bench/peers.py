@@ -1,4 +1,4 @@
-"""OpenCV's own trackers, where they are installed: rows to be compared with."""
+"""OpenCV's own trackers, where they are installed: rows to compare with."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ from typing import Any
 
 import cv2
 
-from ..errors import UserError
+from ..errors import BackendError, UserError
 
 CLASSIC = ("csrt", "kcf", "mil")
 NETWORKS = {"vit": "one .onnx file", "nano": "backbone.onnx and head.onnx"}
 
 
 def peer(text: str) -> tuple[str, Callable[[], Any]]:
-    """A peer's name and what makes it, from ``csrt``, ``kcf``, ``mil``, ``vit=MODEL`` or ``nano=BACKBONE,HEAD``.
+    """A peer's name and a function that makes the tracker.
+
+    Args:
+        text: ``csrt``, ``kcf``, ``mil``, ``vit=MODEL`` or ``nano=BACKBONE,HEAD``.
 
     Raises:
-        UserError: unknown, not in this OpenCV, or its model files are missing.
+        UserError: The peer is unknown, or its model files are missing.
+        BackendError: This OpenCV does not have it.
     """
     name, _, files = text.partition("=")
     name = name.lower()
@@ -34,7 +38,7 @@ def peer(text: str) -> tuple[str, Callable[[], Any]]:
     kind = f"Tracker{name.capitalize()}"
     parameters = getattr(cv2, f"{kind}_Params", None)
     if parameters is None:
-        raise UserError(_absent(kind))
+        raise BackendError(_absent(kind))
     settings = parameters()
     for field, path in zip(("net",) if name == "vit" else ("backbone", "neckhead"), paths, strict=True):
         setattr(settings, field, path)
@@ -47,7 +51,7 @@ def _maker(kind: str, settings: Any) -> Callable[[], Any]:
         create = getattr(cls, "create", None) or getattr(module, f"{kind}_create", None)
         if create:
             return lambda: create(settings) if settings is not None else create()
-    raise UserError(_absent(kind))
+    raise BackendError(_absent(kind))
 
 
 def _absent(kind: str) -> str:

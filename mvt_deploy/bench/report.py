@@ -1,34 +1,50 @@
-"""A measurement as a table, JSON, CSV, Markdown and a plot."""
+"""A measurement as JSON, cells of a table, CSV, Markdown and a plot."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
-from rich.table import Table
+import numpy as np
 
 from ..errors import MissingExtra, UserError
-from .clip import Clip
+from ..progress import SILENT, Progress
+from .clip import BenchClip
 from .machine import one_line
 from .measure import STAGES, Row
 from .statistics import NOISY, latency, ratio
 
-Report = dict[str, Any]
+BenchReport = dict[str, Any]
+"""What :func:`build` returns; it is written as JSON without any change."""
 
 
-def build(machine: dict[str, Any], rows: Sequence[Row], clip: Clip) -> Report:
-    """The report: ``{machine, clip, rows: [{name, backend, provider, precision, threads, batch, stages, ratio}]}``.
+def build(
+    machine: dict[str, Any],
+    rows: Sequence[Row],
+    clip: BenchClip,
+    unavailable: Mapping[str, str] | None = None,
+    progress: Progress = SILENT,
+) -> BenchReport:
+    """The report: ``{machine, clip, rows: [{name, backend, …, stages, ratio}], unavailable: [{name, reason}]}``.
 
-    A row's ``ratio`` is how many times faster than by the first row a target is found, over the total;
-    ``network_ratio`` is the same of the network alone. ``template``, ``model_mb``, ``first_box_s`` and
-    ``peak_memory_mb`` come where they are known. ``clip.read`` is what decoding a frame from disk costs.
+    A row's ``ratio`` says how many times faster than in the first row a target is found, over the total;
+    ``network_ratio`` is the same for the network alone. ``template``, ``model_mb``, ``first_box_s`` and
+    ``peak_memory_mb`` come where they are known. ``clip.read`` is the cost of decoding a frame from disk.
+
+    Args:
+        machine: Facts about the machine, see :func:`~mvt_deploy.bench.machine.describe`.
+        rows: Rows that were measured.
+        clip: The frames they were measured on.
+        unavailable: Reasons of the rows that were asked for and could not be measured, by name.
+        progress: Told about the fresh processes that are started, one per row.
     """
     made = []
-    for row in rows:
+    for row in _counted(rows, progress):
         candidate = row.candidate
         entry: dict[str, Any] = {"name": row.name, **asdict(candidate)}
         entry["stages"] = {stage: asdict(latency(row.seconds(stage))) for stage in STAGES}
@@ -40,14 +56,27 @@ def build(machine: dict[str, Any], rows: Sequence[Row], clip: Clip) -> Report:
         entry.update({key: round(value, 3) for key, value in row.start_up().items()})
         made.append(entry)
     read = asdict(latency(clip.read)) if clip.read else None
-    return {"machine": machine, "clip": {"name": clip.name, "frames": len(clip.frames), "read": read}, "rows": made}
+    return {
+        "machine": machine,
+        "clip": {"name": clip.name, "frames": len(clip.frames), "read": read},
+        "rows": made,
+        "unavailable": [{"name": name, "reason": reason} for name, reason in (unavailable or {}).items()],
+    }
 
 
-def warnings(report: Report) -> list[str]:
-    """Rows whose total varies more than it should.
+def _counted(rows: Sequence[Row], progress: Progress) -> Iterator[Row]:
+    """The rows one by one, while a task counts them."""
+    with progress.task("starting fresh processes", len(rows)) as task:
+        for row in rows:
+            yield row
+            task.advance()
 
-    Turns cancel what slows every row alike. A busy core does not: a row of two threads waits for the later one, a row
-    of one thread takes the core that is free, so their ratio is off by more than its interval tells.
+
+def warnings(report: BenchReport) -> list[str]:
+    """Sentences about the rows whose total latency varies too much.
+
+    Taking turns cancels what slows every row alike. A busy core does not: a row of two threads waits for the slower
+    one, while a row of one thread takes the core that is free, so their ratio is off by more than its interval says.
     """
     return [
         f"{row['name']} varies by {row['stages']['total']['cov']:.0%} (standard deviation over mean): "
@@ -85,23 +114,18 @@ def _cells(row: dict[str, Any]) -> list[str]:
     ]
 
 
-def table(report: Report) -> Table:
-    """For the screen: a column a row of the report, since there is more to say than fits a line."""
-    made = Table(title=f"{one_line(report['machine'])}\n{report['clip']['name']}; medians, one frame")
-    cells = [_cells(row) for row in report["rows"]]
-    made.add_column("")
-    for row in cells:
-        made.add_column(row[0], justify="right")
-    for i, name in enumerate(_COLUMNS[1:], 1):
-        if any(row[i] for row in cells) and not (name == "ratio" and len(cells) == 1):
-            made.add_row(name, *(row[i] for row in cells))
-    if read := report["clip"]["read"]:
-        made.caption = f"reading a frame: {read['median_ms']:.2f} ms"
-    return made
+def cells(report: BenchReport) -> dict[str, list[str]]:
+    """The table for people: a cell per row of the report, by name of the measure; empty measures are left out."""
+    rows = [_cells(row) for row in report["rows"]]
+    return {
+        name: values
+        for name, *values in zip(_COLUMNS, *rows, strict=True)
+        if any(values) and not (name == "ratio" and len(rows) == 1)
+    }
 
 
-def markdown(report: Report) -> str:
-    """A Markdown table, ratios first."""
+def markdown(report: BenchReport) -> str:
+    """A Markdown table, with the ratios first."""
     shown = (0, 1, 2, 3, 4, 5, 8, 10, 13)
     lines = [
         f"{one_line(report['machine'])}; {report['clip']['name']}.",
@@ -110,13 +134,16 @@ def markdown(report: Report) -> str:
         "|" + "---|" * len(shown),
     ]
     for row in report["rows"]:
-        cells = _cells(row)
-        lines.append("| " + " | ".join(cells[i] for i in shown) + " |")
+        values = _cells(row)
+        lines.append("| " + " | ".join(values[i] for i in shown) + " |")
+    for row in report["unavailable"]:
+        reason = " ".join(row["reason"].split()).replace("|", "\\|")
+        lines.append(f"| {row['name']} | not measured: {reason} |" + " |" * (len(shown) - 2))
     return "\n".join(lines) + "\n"
 
 
-def to_csv(report: Report) -> str:
-    """One line a row and stage."""
+def to_csv(report: BenchReport) -> str:
+    """One line per row and stage; rows that could not be measured have none."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["name", "backend", "provider", "precision", "threads", "batch", "stage", *_RATIO, *_STATS])
@@ -135,30 +162,54 @@ def to_csv(report: Report) -> str:
     return out.getvalue()
 
 
-_RATIO = ("ratio", "ratio_low", "ratio_high")  # of the stages that have one
+_RATIO = ("ratio", "ratio_low", "ratio_high")  # empty for stages without a ratio
 _STATS = ("median_ms", "p90_ms", "p95_ms", "p99_ms", "mean_ms", "std_ms", "cov", "iterations")
 
 
-def plot(rows: Sequence[Row], path: Path) -> bytes:
-    """The distribution of every row's total as a cumulative curve; the picture's kind is the path's ending.
+def plot(report: BenchReport, rows: Sequence[Row], path: Path) -> bytes:
+    """Draw the distribution of every row's total latency as a cumulative curve.
+
+    The axis of time ends at the 99th percentile of the slowest row, and is logarithmic where rows differ by more than
+    a factor of three, so that one slow row or frame does not squash the others.
+
+    Args:
+        report: The report; its title names the machine and the clip.
+        rows: Rows with the times of every frame.
+        path: Where the picture will be written; its suffix chooses the format.
 
     Raises:
         MissingExtra: matplotlib is not installed.
-        UserError: the ending is no kind of picture.
+        UserError: The suffix is not that of a picture.
     """
     require_plots(path)
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
+    low, high, medians = [], [], []
     for row in rows:
-        times = sorted(1e3 * s for s in row.seconds("total"))
-        axes.step(times, [(i + 1) / len(times) for i in range(len(times))], where="post", label=row.name)
-    axes.set_xlabel("total latency of a frame, ms")
-    axes.set_ylabel("share of frames")
-    axes.set_xlim(left=0)
+        times = np.sort([1e3 * s for s in row.seconds("total")])
+        median = float(np.median(times))
+        axes.step(times, np.arange(1, len(times) + 1) / len(times), where="post", label=f"{row.name}: {median:.1f} ms")
+        medians.append(median)
+        low.append(float(times[0]))
+        high.append(float(np.percentile(times, 99)))
+    if max(medians) > 3 * min(medians):
+        axes.set_xscale("log")
+        axes.set_xlim(0.9 * min(low), 1.1 * max(high))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.set_xlim(0, 1.05 * max(high))
+    axes.set_ylim(0, 1.02)
+    axes.set_xlabel("total latency per frame, ms (up to the slowest row's 99th percentile)")
+    axes.set_ylabel("share of frames that are at most as slow")
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(loc="lower right", title="median", fontsize="small")
+    figure.suptitle(f"Latency on {report['clip']['name']}", fontsize="large")
+    axes.set_title("\n".join(wrap(one_line(report["machine"]), 100)), fontsize="small")
     image = io.BytesIO()
     figure.savefig(image, dpi=130, format=path.suffix[1:].lower())
     return image.getvalue()
@@ -169,7 +220,7 @@ def require_plots(path: Path) -> None:
 
     Raises:
         MissingExtra: matplotlib is not installed.
-        UserError: the file's ending is no kind of picture.
+        UserError: The suffix is not that of a picture.
     """
     try:
         import matplotlib  # noqa: F401

@@ -1,4 +1,4 @@
-"""Percentiles of a latency, and the ratio of two that were measured in turns."""
+"""Percentiles of a latency, and the ratio of two latencies that were measured in turns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,20 @@ NOISY = 0.025
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Of one stage, in milliseconds; ``cov`` is standard deviation over mean."""
+    """Statistics of one stage's times.
+
+    Attributes:
+        median_ms: Median in milliseconds, as all times here.
+        p90_ms: 90th percentile.
+        p95_ms: 95th percentile.
+        p99_ms: 99th percentile.
+        mean_ms: Mean.
+        std_ms: Standard deviation.
+        cov: Coefficient of variation: standard deviation over mean.
+        fps_mean_of_inverse: mean(1 / t): frames per second as some papers state it; never less than the next.
+        fps_inverse_of_mean: 1 / mean(t): frames that really pass in a second.
+        iterations: Number of times measured.
+    """
 
     median_ms: float
     p90_ms: float
@@ -24,9 +37,7 @@ class Latency:
     std_ms: float
     cov: float
     fps_mean_of_inverse: float
-    """mean(1 / t): frames a second as some papers give it; never less than the next."""
     fps_inverse_of_mean: float
-    """1 / mean(t): frames that really pass in a second."""
     iterations: int
 
 
@@ -40,10 +51,13 @@ class Ratio:
 
 
 def latency(seconds: Sequence[float]) -> Latency:
-    """Statistics of single runs, in seconds.
+    """Statistics of single runs.
+
+    Args:
+        seconds: Seconds of each run.
 
     Raises:
-        ValueError: there are none.
+        ValueError: There are none.
     """
     if not len(seconds):
         raise ValueError("no run was measured")
@@ -62,10 +76,10 @@ def ratio(
     rounds of the ratio of the rounds' medians, the interval a percentile bootstrap (2000 draws) of whole rounds.
 
     Args:
-        baseline: seconds of single runs, by round.
-        candidate: likewise, as many rounds.
-        scale: factor on the ratio (targets per run of the candidate).
-        seed: of the bootstrap.
+        baseline: Seconds of single runs of the baseline, by round.
+        candidate: Seconds of single runs of the candidate, by round.
+        scale: Factor on the ratio: the number of targets in each run of the candidate.
+        seed: Seed of the bootstrap's random generator.
     """
     rounds = min(len(baseline), len(candidate))
     pairs = zip(baseline[:rounds], candidate[:rounds], strict=True)

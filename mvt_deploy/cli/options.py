@@ -15,21 +15,42 @@ from . import logs
 
 Model = Annotated[
     Path | None,
-    typer.Option("--model", help="The bundle's folder; default: models/mvt here if it exists, else the shipped one."),
+    typer.Option("--model", help="Folder of the bundle. Default: models/mvt here if it exists, else the shipped one."),
 ]
 BackendName = Annotated[
-    str, typer.Option("--backend", help="ort (ONNX Runtime), openvino (OpenVINO itself), trt (TensorRT) or torch.")
+    str,
+    typer.Option(
+        "--backend", help="Runtime: ort (ONNX Runtime), openvino (OpenVINO), trt (TensorRT) or torch (PyTorch)."
+    ),
 ]
 Provider = Annotated[
-    str, typer.Option("--provider", help="Of ort: cpu, openvino, cuda, or auto (the fastest that agrees with cpu).")
+    str,
+    typer.Option(
+        "--provider",
+        help="Execution provider of ONNX Runtime: cpu, openvino, cuda, or auto (the fastest that agrees with cpu).",
+    ),
 ]
 Precision = Annotated[
-    str | None, typer.Option("--precision", help="fp32 (default), fp16 where the bundle holds it, or bf16 (OpenVINO).")
+    str | None,
+    typer.Option(
+        "--precision",
+        help="Arithmetic: fp32, fp16 or int8 where the bundle holds such graphs, or bf16 (OpenVINO, PyTorch on a GPU). "
+        "Default: fp32; with trt, the precision of the engines that were built.",
+    ),
 ]
-Device = Annotated[str, typer.Option("--device", help="Of torch: cpu (the reference) or cuda (fp16 and bf16 too).")]
+Device = Annotated[
+    str,
+    typer.Option("--device", help="Device of PyTorch: cpu (the fp32 reference) or cuda (fp16 and bf16 too)."),
+]
 Threads = Annotated[
-    int | None, typer.Option("--threads", help="CPU threads of the network; default: the runtime's choice.")
+    int | None, typer.Option("--threads", help="CPU threads of the network. Default: the runtime's choice.")
 ]
+
+
+def given(context: typer.Context, *names: str) -> list[str]:
+    """Those of some options that the user typed, such as ``--backend``."""
+    typed = [name for name in names if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
+    return ["--" + name.replace("_", "-") for name in typed]
 
 
 def ensure_model(model: Path | None) -> Path:

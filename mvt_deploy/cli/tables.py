@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Column, Table
 
+from ..bench.machine import one_line
+from ..bench.report import cells
 from ..bundle import Bundle, Gate
 from ..evaluation.metrics import METRICS
 from ..evaluation.report import NO_VERDICT, EvaluationReport, difference_row, latency_text, text
@@ -106,3 +108,35 @@ def export_lines(bundle: Bundle) -> Iterator[str]:
             f"  {gate.candidate:<25} {'passes' if gate.passed else 'FAILS'}: {gate.reason}; trajectories "
             f"overlap fp32's by {gate.mean_iou:.3f} over {gate.clips} clips"
         )
+
+
+def bench_tables(report: dict[str, Any], width: int | None = None) -> list[Table]:
+    """The report of a benchmark: a column per row of the report, in as many tables as it takes to cut nothing.
+
+    Args:
+        report: See :func:`mvt_deploy.bench.report.build`.
+        width: Width of the terminal, in characters; None where it is unlimited.
+    """
+    lines = cells(report)
+    names = lines.pop("name")
+    columns = [[name, *values] for name, *values in zip(names, *lines.values(), strict=True)]
+    first = max(map(len, lines)) + 4  # the measures' column with its borders
+    groups: list[list[int]] = [[]]
+    for i in range(len(columns)):
+        used = first + sum(max(map(len, columns[j])) + 3 for j in [*groups[-1], i])
+        if groups[-1] and width is not None and used > width:
+            groups.append([])
+        groups[-1].append(i)
+    tables = []
+    for group in groups:
+        table = Table()
+        table.add_column("")
+        for i in group:
+            table.add_column(names[i], justify="right", no_wrap=True)
+        for measure, values in lines.items():
+            table.add_row(measure, *(values[i] for i in group))
+        tables.append(table)
+    read = report["clip"]["read"]
+    tables[0].title = f"{one_line(report['machine'])}\n{report['clip']['name']}; medians over frames"
+    tables[-1].caption = f"reading a frame: {read['median_ms']:.2f} ms" if read else None
+    return tables

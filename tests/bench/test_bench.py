@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from told import Told
 
 from mvt_deploy.bench import machine
 from mvt_deploy.bench.candidates import Candidate, parse
-from mvt_deploy.bench.clip import Clip, photograph
+from mvt_deploy.bench.clip import BenchClip, photograph
 from mvt_deploy.bench.measure import RUN, Row, measure
 from mvt_deploy.bench.peers import peer
 from mvt_deploy.bench.published import Published, cached_graph
@@ -107,24 +108,25 @@ class Sleeper:
 
 
 @pytest.fixture
-def clip() -> Clip:
-    return Clip("black", [np.zeros((90, 160, 3), np.uint8)] * 4, Box(10, 10, 20, 20), [0.001])
+def clip() -> BenchClip:
+    return BenchClip("black", [np.zeros((90, 160, 3), np.uint8)] * 4, Box(10, 10, 20, 20), [0.001])
 
 
-def test_turns_and_stages(clip: Clip) -> None:
+def test_turns_and_stages(clip: BenchClip) -> None:
     order: list[str] = []
     rows = [
         Row("published", Candidate(), Sleeper(0.002, 0.008, 0.001, order, "a")),
         Row("ours", Candidate(batch=2), Sleeper(0.001, 0.004, 0.0005, order, "b")),
     ]
-    shares: list[float] = []
-    measure(rows, clip, seconds=0.1, iterations=20, tick=shares.append)
+    told = Told()
+    measure(rows, clip, seconds=0.1, iterations=20, progress=told)
     turns = [(name, len(list(frames))) for name, frames in groupby(order)][2:]  # without the warm-up
     assert [name for name, _ in turns[:4]] == ["a", "b", "a", "b"]
     assert all(frames > RUN for _, frames in turns), "a turn's first frames do not count"
     assert all(len(round_) == RUN for row in rows for round_ in row.rounds)
     assert min(len(r.seconds("total")) for r in rows) >= 20
-    assert shares[-1] == 1
+    assert told.done["measuring, %"] == pytest.approx(100)
+    assert told.done["warming up"] == 2
     report = build({"cpu": "x", "cores": 1, "instruction_sets": [], "gpus": []}, rows, clip)
     first, second = report["rows"]
     assert first["name"] == "published"
@@ -137,7 +139,7 @@ def test_turns_and_stages(clip: Clip) -> None:
     assert len(to_csv(report).splitlines()) == 1 + 2 * 4
 
 
-def test_a_busy_machine_is_named(clip: Clip) -> None:
+def test_a_busy_machine_is_named(clip: BenchClip) -> None:
     row = Row("wild", Candidate(), Sleeper(0, 0, 0, [], "w"))
     row.rounds = [[dict.fromkeys(("crop", "network", "decode", "total"), s) for s in (0.01, 0.02)]]
     report = build({"cpu": "x", "cores": 1, "instruction_sets": [], "gpus": []}, [row], clip)
@@ -146,9 +148,9 @@ def test_a_busy_machine_is_named(clip: Clip) -> None:
 
 def test_the_clip_goes_back_and_forth() -> None:
     frames = [np.full((2, 2, 3), i, np.uint8) for i in range(4)]
-    clip = Clip("x", frames, Box(0, 0, 1, 1), [])
+    clip = BenchClip("x", frames, Box(0, 0, 1, 1), [])
     assert [int(clip.frame(i)[0, 0, 0]) for i in range(9)] == [0, 1, 2, 3, 2, 1, 0, 1, 2]
-    assert Clip("x", frames[:1], Box(0, 0, 1, 1), []).frame(7) is frames[0]
+    assert BenchClip("x", frames[:1], Box(0, 0, 1, 1), []).frame(7) is frames[0]
 
 
 def test_machine() -> None:

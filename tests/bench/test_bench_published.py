@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -9,16 +11,19 @@ import cv2
 import numpy as np
 import onnxruntime
 import pytest
+from told import Told
+from typer.testing import CliRunner
 
 from mvt_deploy.bench import session
 from mvt_deploy.bench.candidates import Candidate, parse
-from mvt_deploy.bench.clip import Clip, photograph, recorded
-from mvt_deploy.bench.measure import RUN, our_row, peer_row
+from mvt_deploy.bench.clip import BenchClip, photograph, recorded
+from mvt_deploy.bench.measure import RUN, Row, our_row, peer_row
 from mvt_deploy.bench.peers import peer
 from mvt_deploy.bench.published import cached_graph
 from mvt_deploy.bench.startup import candidate_start
 from mvt_deploy.bundle import open_bundle
-from mvt_deploy.errors import MissingExtra, UserError
+from mvt_deploy.cli.main import app
+from mvt_deploy.errors import BackendError, MissingExtra, UserError
 from mvt_deploy.geometry import Box, iou
 
 
@@ -29,13 +34,13 @@ def cache(published_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def clip() -> Clip:
+def clip() -> BenchClip:
     return photograph()
 
 
 @pytest.fixture
-def settings(bundle: Path) -> session.Settings:
-    return session.Settings(bundle, "ort", "cpu", None, None, 1, [], [], None, None, 0.1)
+def settings(bundle: Path) -> session.BenchSettings:
+    return session.BenchSettings(bundle, seconds=0.1)
 
 
 def test_the_baseline_takes_both_images(bundle: Path) -> None:
@@ -66,7 +71,7 @@ def test_a_process_that_fails_has_no_figures(bundle: Path) -> None:
     assert candidate_start(Candidate("torch", precision="fp16"), open_bundle(bundle)) == {}
 
 
-def test_the_shipped_clip_moves_and_its_decoding_is_measured(clip: Clip) -> None:
+def test_the_shipped_clip_moves_and_its_decoding_is_measured(clip: BenchClip) -> None:
     assert len(clip.frames) == 60
     assert all(frame.shape == (720, 1280, 3) and frame.dtype == np.uint8 for frame in clip.frames)
     assert np.abs(clip.frames[0].astype(int) - clip.frames[20]).mean() > 5
@@ -86,7 +91,7 @@ def test_a_folder_with_a_given_target(tmp_path: Path) -> None:
         recorded(str(tmp_path))
 
 
-def test_a_batch_has_that_many_targets_and_a_template_cost(bundle: Path, clip: Clip) -> None:
+def test_a_batch_has_that_many_targets_and_a_template_cost(bundle: Path, clip: BenchClip) -> None:
     row = our_row(parse("ort:b3"), open_bundle(bundle), clip)
     crops = row.stages.cut(clip.frame(1))
     assert crops.shape == (3, 256, 256, 3)
@@ -96,7 +101,7 @@ def test_a_batch_has_that_many_targets_and_a_template_cost(bundle: Path, clip: C
     assert row.model_bytes == sum((folder / f).stat().st_size for f in ("template.onnx", "search.ort.onnx"))
 
 
-def test_opencv_follows_the_clip_as_a_peer(clip: Clip) -> None:
+def test_opencv_follows_the_clip_as_a_peer(clip: BenchClip) -> None:
     row = peer_row(*peer("mil"), clip)
     frame = clip.frame(1)
     good, box = row.stages.place(row.stages.locate(row.stages.cut(frame)), 1280, 720)
@@ -110,22 +115,59 @@ def test_a_peer_this_opencv_lacks_names_the_package() -> None:
         peer("csrt")
 
 
-def test_torch_candidates_cannot_differ_in_threads(settings: session.Settings) -> None:
-    object.__setattr__(settings, "compare", ["torch:t1", "torch:t2"])
+def test_torch_candidates_cannot_differ_in_threads(settings: session.BenchSettings) -> None:
     with pytest.raises(UserError, match="PyTorch has one number of threads"):
-        session.run(settings, lambda _: None)
+        session.run(replace(settings, compare=["torch:t1", "torch:t2"]))
 
 
 @pytest.mark.slow
 def test_without_the_extra_the_baseline_is_left_out_and_that_is_said(
-    settings: session.Settings, monkeypatch: pytest.MonkeyPatch
+    settings: session.BenchSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing(_: object) -> Path:
         raise MissingExtra("exporting a model", "export", "torch")
 
     monkeypatch.setattr(session, "cached_graph", missing)
     monkeypatch.setattr(session, "measure", partial(session.measure, iterations=RUN))
-    said: list[str] = []
-    report, _ = session.run(settings, said.append)
+    told = Told()
+    report, _ = session.run(settings, told)
     assert [row["name"] for row in report["rows"]] == ["ort:cpu:fp32:b1"]
-    assert any("mvt-deploy[export]" in line for line in said)
+    assert any("mvt-deploy[export]" in line for line in told.messages)
+
+
+def test_a_candidate_that_cannot_run_here_leaves_the_others(
+    settings: session.BenchSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "measure", partial(session.measure, iterations=RUN))
+
+    def our_row(candidate: Candidate, *rest: object) -> Row:
+        if candidate.precision == "bf16":
+            raise BackendError("this processor has no bf16 arithmetic: use --precision fp32.")
+        return original(candidate, *rest)  # type: ignore[arg-type]
+
+    original = session.our_row
+    monkeypatch.setattr(session, "our_row", our_row)
+    report, _ = session.run(replace(settings, compare=["openvino:bf16", "ort:t1"]))
+    assert [row["name"] for row in report["rows"]] == ["published", "ort:cpu:fp32:t1:b1"]
+    (missing,) = json.loads(json.dumps(report))["unavailable"]
+    assert missing["name"] == "openvino:bf16:b1"
+    assert "no bf16 arithmetic" in missing["reason"]
+    with pytest.raises(UserError, match="no bf16 arithmetic"):
+        session.run(replace(settings, compare=["openvino:bf16"]))
+    with pytest.raises(UserError, match=r"no candidate can run here: openvino:bf16:b1: .* ort:cpu:bf16:b1: "):
+        session.run(replace(settings, compare=["openvino:bf16", "ort:bf16"]))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--compare", "ort:t1", "--backend", "openvino"], "leave --backend out"),
+        (["--compare", "ort:t1", "--precision", "fp32", "--device", "cpu"], "leave --precision and --device out"),
+        (["--backend", "torch", "--provider", "openvino"], "belongs to the ort backend"),
+        (["--backend", "openvino", "--provider", "auto"], "belongs to the ort backend"),
+        (["--backend", "ort", "--device", "cuda"], "belongs to the torch backend"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(bundle: Path, options: list[str], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        CliRunner().invoke(app, ["bench", "--model", str(bundle), *options], catch_exceptions=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from rich.console import Console
 
 from mvt_deploy.bench import report as reports
 from mvt_deploy.bench.candidates import Candidate
-from mvt_deploy.bench.clip import Clip
+from mvt_deploy.bench.clip import BenchClip
 from mvt_deploy.bench.machine import describe
 from mvt_deploy.bench.measure import Row
-from mvt_deploy.bench.show import STDOUT, Files, show
+from mvt_deploy.bench.outputs import STDOUT, BenchFiles
+from mvt_deploy.cli.tables import bench_tables
 from mvt_deploy.errors import UserError
 from mvt_deploy.geometry import Box
 
@@ -40,12 +42,12 @@ def rows() -> list[Row]:
 
 
 @pytest.fixture
-def clip() -> Clip:
-    return Clip("clip 64x48", [np.zeros((48, 64, 3), np.uint8)], Box(1, 1, 9, 9), [0.002, 0.004])
+def clip() -> BenchClip:
+    return BenchClip("clip 64x48", [np.zeros((48, 64, 3), np.uint8)], Box(1, 1, 9, 9), [0.002, 0.004])
 
 
 @pytest.fixture
-def report(rows: list[Row], clip: Clip) -> dict[str, Any]:
+def report(rows: list[Row], clip: BenchClip) -> dict[str, Any]:
     return reports.build(describe(), rows, clip)
 
 
@@ -82,23 +84,58 @@ def test_texts(report: dict[str, Any], rows: list[Row]) -> None:
     assert float(total["ratio_low"]) == pytest.approx(60 / 17)
     assert float(total["p99_ms"]) == pytest.approx(17)
     assert next(c for c in cells if c["stage"] == "crop")["ratio"] == ""  # no ratio of that stage is made
+    report["unavailable"] = [{"name": "openvino:bf16:b1", "reason": "this processor has no bf16 arithmetic."}]
+    assert reports.markdown(report).splitlines()[-1].startswith("| openvino:bf16:b1 | not measured: this processor")
     console = Console(width=200, record=True, file=io.StringIO())
-    console.print(reports.table(report))
+    console.print(*bench_tables(report))
     shown = console.export_text()
     assert "template ms" in shown
     assert "reading a frame: 3.00 ms" in shown
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_nothing_in_the_table_is_cut_at_80_columns(rows: list[Row], clip: BenchClip, count: int) -> None:
+    """Neither a name nor a figure, however many rows there are."""
+    many = rows[:1] + [row(f"ort:openvino:bf16:t{i}:b16", Candidate(), 0.01) for i in range(count)]
+    report = reports.build(describe(), many, clip)
+    console = Console(width=80, record=True, file=io.StringIO())
+    for table in bench_tables(report, 80):
+        console.print(table)
+    shown = console.export_text()
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "…" not in shown
+    for measured in report["rows"]:
+        assert measured["name"] in shown
+        assert f"{measured['ratio']['value']:.2f} ({measured['ratio']['low']:.2f}" in shown
+
+
+def test_one_slow_row_does_not_squash_the_plot(rows: list[Row], clip: BenchClip, tmp_path: Path) -> None:
+    """The fast rows' curves span a fair part of the picture, which names the machine."""
+    pytest.importorskip("matplotlib")
+    slow = row("torch:fp32:b1", Candidate("torch"), 0.9)
+    slow.rounds[0][0]["total"] = 60.0  # one frame while the machine slept
+    report = reports.build(describe(), [*rows, slow], clip)
+    svg = reports.plot(report, [*rows, slow], tmp_path / "a.svg").decode()
+    assert report["machine"]["cpu"].split()[0] in svg
+    curves = [
+        [float(x) for x in re.findall(r"[ML] (-?[\d.]+) ", path)]
+        for path in re.findall(r'<path d="([^"]*)" clip-path="[^"]*" style="fill: none; stroke: #(?!b0b0b0)', svg)
+    ]
+    left = min(min(xs) for xs in curves)
+    right = max(x for xs in curves for x in xs if x < 576)
+    assert len(curves) == 3
+    assert max(curves[1]) - min(curves[1]) > 0.05 * (right - left)
 
 
 def test_json_alone_is_on_stdout(
     report: dict[str, Any], rows: list[Row], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("matplotlib")
-    files = Files(STDOUT, tmp_path / "new" / "a.csv", tmp_path / "a.md", tmp_path / "a.svg")
+    files = BenchFiles(STDOUT, tmp_path / "new" / "a.csv", tmp_path / "a.md", tmp_path / "a.svg")
     files.check()
-    show(report, rows, files)
-    out, err = capsys.readouterr()
-    assert json.loads(out) == json.loads(json.dumps(report))
-    assert "ort:cpu:fp32:t2:b2" in err
+    assert files.piped
+    files.write(report, rows)
+    assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(report))
     assert (tmp_path / "new" / "a.csv").read_text() == reports.to_csv(report)
     assert (tmp_path / "a.md").read_text() == reports.markdown(report)
     assert "</svg>" in (tmp_path / "a.svg").read_text()
@@ -107,12 +144,12 @@ def test_json_alone_is_on_stdout(
 
 def test_what_cannot_be_written_is_refused_before_measuring(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="only one report"):
-        Files(json=STDOUT, csv=STDOUT).check()
+        BenchFiles(json=STDOUT, csv=STDOUT).check()
     with pytest.raises(UserError, match="cannot write"):
-        Files(json=tmp_path).check()
+        BenchFiles(json=tmp_path).check()
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot write"):
-        Files(markdown=tmp_path / "file" / "a.md").check()
+        BenchFiles(markdown=tmp_path / "file" / "a.md").check()
     pytest.importorskip("matplotlib")
     with pytest.raises(UserError, match="png"):
-        Files(plot=tmp_path / "a.doc").check()
+        BenchFiles(plot=tmp_path / "a.doc").check()

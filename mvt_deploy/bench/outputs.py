@@ -1,4 +1,4 @@
-"""Where a report goes: the screen, files, or stdout for machines."""
+"""Where a report is written: files, or stdout for machines."""
 
 from __future__ import annotations
 
@@ -9,20 +9,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
 from ..errors import UserError
 from ..files import write_whole
 from .measure import Row
-from .report import Report, plot, require_plots, table, to_csv, warnings
+from .report import BenchReport, plot, require_plots, to_csv
 from .report import markdown as to_markdown
 
 STDOUT = Path("-")
 
 
 @dataclass(frozen=True, slots=True)
-class Files:
-    """Where the report is written, each None if it is not; a path of ``-`` is stdout."""
+class BenchFiles:
+    """Where the report is written.
+
+    Attributes:
+        json: File for the report as JSON, as for the next ones: ``-`` is stdout, None writes no such file.
+        csv: File for the report as CSV.
+        markdown: File for the report as Markdown.
+        plot: Picture of the latency distributions.
+    """
 
     json: Path | None = None
     csv: Path | None = None
@@ -30,10 +35,11 @@ class Files:
     plot: Path | None = None
 
     def check(self) -> None:
-        """Refuse before measuring what could not be written afterwards.
+        """Refuse, before measuring, what could not be written afterwards.
 
         Raises:
-            UserError: two reports on stdout, a place that cannot be written, or a plot that cannot be drawn.
+            MissingExtra: A plot is asked for and matplotlib is not installed.
+            UserError: Two reports go to stdout, a place cannot be written, or a plot cannot be drawn.
         """
         if [self.json, self.csv, self.markdown].count(STDOUT) > 1:
             raise UserError("only one report can go to stdout: give the others a file name.")
@@ -43,31 +49,28 @@ class Files:
             if path and path != STDOUT:
                 _require_writable(path)
 
+    @property
+    def piped(self) -> bool:
+        """Whether a report goes to stdout, which then must hold nothing else."""
+        return STDOUT in (self.json, self.csv, self.markdown)
 
-def show(report: Report, rows: Sequence[Row], files: Files) -> None:
-    """Print the table, on stderr if a report goes to stdout, and write what was asked for.
+    def write(self, report: BenchReport, rows: Sequence[Row]) -> None:
+        """Write what was asked for.
 
-    Raises:
-        UserError: a file cannot be written.
-    """
-    wanted = [
-        (files.json, encoder.dumps(report, indent=1) + "\n"),
-        (files.csv, to_csv(report)),
-        (files.markdown, to_markdown(report)),
-    ]
-    piped = any(path == STDOUT for path, _ in wanted)
-    terminal = (sys.stderr if piped else sys.stdout).isatty()
-    made = table(report)
-    Console(stderr=piped, width=None if terminal else 400).print(made)
-    for warning in warnings(report):
-        print(f"note: {warning}", file=sys.stderr)
-    for path, text in wanted:
-        if path == STDOUT:
-            sys.stdout.write(text)
-        elif path:
-            _write(path, text.encode())
-    if files.plot:
-        _write(files.plot, plot(rows, files.plot))
+        Raises:
+            UserError: A file cannot be written.
+        """
+        for path, text in (
+            (self.json, encoder.dumps(report, indent=1) + "\n"),
+            (self.csv, to_csv(report)),
+            (self.markdown, to_markdown(report)),
+        ):
+            if path == STDOUT:
+                sys.stdout.write(text)
+            elif path:
+                _write(path, text.encode())
+        if self.plot:
+            _write(self.plot, plot(report, rows, self.plot))
 
 
 def _require_writable(path: Path) -> None:
