@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy
+import poster
 import typer
 from reports import RESULTS, script, write_json
 
@@ -44,17 +45,18 @@ RUNS = (  # the first one is what the others are compared with
 )
 SHOWN = tuple(key for key in METRICS if key not in ("precision_area_50", "fps_mean", "fps_total"))  # speed: see bench
 
-PAPER = """\
-## The published weights (the authors' figure, not ours)
+PAPER = f"""\
+## The published weights (the authors' figures, not ours)
 
-Their checkpoint is not available here, so nothing of it was measured: AO **0.633** on the GOT-10k test split, as the
-authors give it in their repository (github.com/goutamyg/MVT, `lib/tutorial/MVT_ONNX_TRT_Tutorial.md`). Their success
-rates, TrackingNet figures, the ablation without fusion and the failure rates by attribute are in the paper (Gopal and
-Amer, *Mobile Vision Transformer-based Visual Object Tracking*, BMVC 2023, arXiv 2309.05829).
+Their checkpoint is not available here, so nothing of it was measured. They give AO **0.633** on the GOT-10k test split
+(github.com/goutamyg/MVT, `lib/tutorial/MVT_ONNX_TRT_Tutorial.md`; Gopal and Amer, *Mobile Vision Transformer-based
+Visual Object Tracking*, BMVC 2023, arXiv 2309.05829).
 
 The two sets of figures are not on the same data: the clips above are few, short and not the GOT-10k test split, whose
 ground truth only its server has. With the dataset at hand, `mvt-deploy eval GOT-10k --split test` writes the archive to
 upload, and `--no-fusion` runs the ablation.
+
+{poster.tables()}
 """
 
 
