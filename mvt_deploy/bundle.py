@@ -43,6 +43,8 @@ LARGEST_CROP = 4096
 """Side in pixels of the largest crop a manifest may ask for."""
 SIDE_MULTIPLE = 32
 """Sides of search crops that the network takes are multiples of this: stride 16, and patches of two by two cells."""
+SIDES = (192, 224, 256, 320)
+"""Sides that ``search_size="auto"`` stands for in a runtime that runs the network itself and needs no graphs."""
 _LARGEST = sys.float_info.max
 
 SearchSize = int | Literal["auto"] | None

@@ -101,10 +101,10 @@ def _gpu() -> Finding:
 
 
 def _tensorrt() -> Finding:
-    from .backends.tensorrt.flavour import installed
+    from .backends.tensorrt.flavour import installed_flavours
 
     try:
-        found = installed()
+        found = installed_flavours()
     except UserError as error:
         return Finding("TensorRT", False, str(error), _extra("trt"))
     remedy = "" if found else f"{_extra('trt')}, or to build for RTX GPUs anywhere {_extra('trt-rtx')}"

@@ -23,10 +23,10 @@ class Candidate:
     """A backend to try.
 
     Attributes:
-        label: names it where it cannot be opened.
-        open: opens it.
-        gated: its trajectories passed the bundle's gate, so that only the median of the answers must agree here: a near
-            tie of the score map may go the other way, a processor whose int8 sums saturate moves them all.
+        label: Its name in reports where it cannot be opened.
+        open: Opens it.
+        gated: Whether its trajectories passed the bundle's gate. Only the median of its answers must then agree here: a
+            near tie of the score map may go the other way, while a processor whose int8 sums saturate moves them all.
     """
 
     label: str
@@ -36,7 +36,14 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One candidate: median milliseconds, difference as it was judged, and why it is out (empty if it is not)."""
+    """What was found of one candidate.
+
+    Attributes:
+        label: Its name in reports.
+        milliseconds: Median time of a search; infinite where it was refused.
+        difference: Difference from the reference as it was judged.
+        refused: Why it was refused; empty where it was not.
+    """
 
     label: str
     milliseconds: float
@@ -48,14 +55,14 @@ def fastest(reference: Callable[[], Backend], candidates: Iterable[Candidate]) -
     """Open the candidates, compare their answers with the reference's, and time them round by round.
 
     Args:
-        reference: opens the backend whose answers count; it is a candidate too.
-        candidates: the others; one that cannot be opened here is passed over.
+        reference: Opens the backend whose answers count as right; it is a candidate too.
+        candidates: The others; one that cannot be opened here is passed over.
 
     Returns:
-        The fastest whose answers agree (the others are closed), and what was found, fastest first.
+        The fastest backend whose answers agree (the others are closed), and what was found of all, fastest first.
     """
-    pairs = photograph_pairs(8)
     opened = [(reference(), False)]
+    pairs = photograph_pairs(8, search_size=opened[0][0].spec.search_size)
     trials: list[Trial] = []
     for candidate in candidates:
         backend = _try(candidate, trials)

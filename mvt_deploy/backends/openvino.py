@@ -2,108 +2,119 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import openvino
 
-from ..bundle import Bundle
+from ..bundle import Bundle, SearchSize
 from ..errors import BackendError
-from .base import SearchResult
-from .checks import check_crops, check_process, check_result
-from .ort import OPENVINO_HINTS
-
-_KEPT = 4  # compiled graphs, of a role and a number of targets
+from ..process import steady_heap
+from .base import Backend, Crops, OpenOptions, SearchResult
+from .onnx_session import OPENVINO_HINTS
 
 Features = dict[str, npt.NDArray[Any]]
+Key = tuple[str, int, int]
+"""Role, side of the crops in pixels, and number of targets of a compiled graph."""
+
+_BATCHES = 2
+"""Numbers of targets whose graphs stay compiled; a compiled graph takes some 100 MB."""
 
 
-class OpenVinoBackend:
-    """Runs a bundle's portable graphs with OpenVINO's CPU plug-in, compiled for each number of targets in use.
+class OpenVinoBackend(Backend):
+    """Runs a bundle's graphs with OpenVINO's CPU plug-in, compiled for each number of targets in use.
+
+    A graph compiled for a fixed number of targets is five percent faster than one for any number. Opening this backend
+    fixes a threshold of the process's allocator (:func:`mvt_deploy.process.steady_heap`).
 
     Args:
-        bundle: an opened bundle.
-        precision: ``"fp32"``; ``"bf16"`` runs the same graphs in bf16; ``"fp16"`` reads the fp16 graphs, ``"int8"``
-            the int8 graph, whose other operations run in bf16 where the processor has it.
+        bundle: An opened bundle.
+        precision: ``"fp32"``; ``"bf16"`` runs the same graphs in bf16; ``"fp16"`` reads the fp16 graphs, ``"int8"`` the
+            int8 graph, whose other operations run in bf16 where the processor has it.
         threads: CPU threads; None lets OpenVINO choose.
+        search_size: Side of the search crops in pixels, ``"auto"`` for all sides, or None for the bundle's default.
 
     Raises:
-        BundleError: the bundle lacks such graphs, or a file is damaged.
-        BackendError: this CPU has no bf16, or OpenVINO refuses a graph.
+        BundleError: The bundle lacks such graphs, or a file is damaged.
+        BackendError: This CPU has no bf16, or OpenVINO refuses a graph.
     """
 
     name = "openvino"
 
-    def __init__(self, bundle: Bundle, precision: str = "fp32", threads: int | None = None) -> None:
-        self.spec = bundle.manifest.tracker
-        self.label = f"openvino cpu {precision}"
-        self._home = os.getpid()
+    def __init__(
+        self,
+        bundle: Bundle,
+        precision: str = "fp32",
+        threads: int | None = None,
+        *,
+        search_size: SearchSize = None,
+    ) -> None:
+        sides = bundle.sizes_of("openvino", precision, search_size)
+        pairs = {side: bundle.graphs("openvino", precision, side) for side in sides}
+        spec = bundle.manifest.tracker.at(sides[0]) if len(sides) == 1 else bundle.manifest.tracker
+        files = {("search", side): bundle.path(pair.search) for side, pair in pairs.items()}
+        files["template", spec.template_size] = bundle.path(pairs[spec.search_size].template)
+        super().__init__(spec, "cpu", precision, files.values(), sides)
+        steady_heap()
         self._core = openvino.Core()
         if precision == "bf16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            raise BackendError("this processor has no bf16 arithmetic: use --precision fp32.")
-        stored = "fp32" if precision == "bf16" else precision
+            raise BackendError("this processor has no bf16 arithmetic: use the precision fp32.")
         self._config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
         if precision in OPENVINO_HINTS:
             self._config["INFERENCE_PRECISION_HINT"] = OPENVINO_HINTS[precision]
         if threads is not None:
             self._config["INFERENCE_NUM_THREADS"] = threads
         try:
-            self._models = {
-                role: self._core.read_model(str(bundle.path(bundle.graph(role, stored, ("openvino", "portable")))))
-                for role in ("template", "search")
-            }
+            self._models = {key: self._core.read_model(str(path)) for key, path in files.items()}
         except RuntimeError as error:
             raise BackendError(f"OpenVINO {openvino.__version__} cannot read the bundle's graphs: {error}") from error
-        self._requests: dict[tuple[str, int], Any] = {}  # the latest used last
+        self._requests: dict[Key, Any] = {}  # the latest used last
         self._turn = threading.Lock()  # a request holds the inputs and outputs of one inference
 
-    def template(self, crops: npt.NDArray[np.uint8]) -> Features:
-        check_process(self._home)
-        check_crops(crops, self.spec.template_size)
+    @classmethod
+    def open(cls, bundle: Bundle, options: OpenOptions) -> OpenVinoBackend:
+        return cls(bundle, options.precision or "fp32", options.threads, search_size=options.search_size)
+
+    @property
+    def compiled(self) -> tuple[Key, ...]:
+        """The graphs that are compiled now, by role, side of the crops and number of targets; the latest used last."""
+        return tuple(self._requests)
+
+    def _template(self, crops: Crops) -> Features:
         with self._turn:
             request = self._run("template", {"crop": crops})
             return {o.any_name: request.get_tensor(o).data.copy() for o in request.model_outputs}
 
-    def search(self, crops: npt.NDArray[np.uint8], features: Features, score_map: bool = False) -> SearchResult:
-        check_process(self._home)
-        check_crops(crops, self.spec.search_size)
+    def _search(self, crops: Crops, features: Features, score_map: bool) -> SearchResult:
         names = ("box", "score", "score_map") if score_map else ("box", "score")
         with self._turn:
             request = self._run("search", {"crop": crops, **features})
-            found = SearchResult(*(request.get_tensor(name).data.copy() for name in names))
-        return check_result(found, len(crops))
+            return SearchResult(*(request.get_tensor(name).data.copy() for name in names))
 
-    def close(self) -> None:
+    def _close(self) -> None:
         self._requests.clear()
         self._models = {}
 
     def _run(self, role: str, inputs: Features) -> Any:
-        request = self._request(role, len(inputs["crop"]))
+        request = self._request(role, inputs["crop"].shape[1], len(inputs["crop"]))
         try:
             request.infer(inputs, share_inputs=True)
         except RuntimeError as error:
             raise BackendError(f"OpenVINO {openvino.__version__} cannot run the {role} graph: {error}") from error
         return request
 
-    def _request(self, role: str, batch: int) -> Any:
-        """The graph compiled for a fixed number of targets: five percent faster than one for any number."""
-        key = (role, batch)
-        if not self._models:
-            raise BackendError("this model was closed: load it again.")
+    def _request(self, role: str, side: int, batch: int) -> Any:
+        key = (role, side, batch)
         if key in self._requests:
             self._requests[key] = self._requests.pop(key)
-        else:
-            while len(self._requests) >= _KEPT:  # a compiled graph takes some 100 MB
-                del self._requests[next(iter(self._requests))]
-            model = self._models[role].clone()
-            try:
-                model.reshape({i.any_name: [batch, *list(i.partial_shape)[1:]] for i in model.inputs})
-                self._requests[key] = self._core.compile_model(model, "CPU", self._config).create_infer_request()
-            except RuntimeError as error:
-                raise BackendError(
-                    f"OpenVINO {openvino.__version__} cannot compile the {role} graph: {error}"
-                ) from error
+            return self._requests[key]
+        while len(self._requests) >= _BATCHES * len(self._models):
+            del self._requests[next(iter(self._requests))]
+        model = self._models[role, side].clone()
+        try:
+            model.reshape({i.any_name: [batch, *list(i.partial_shape)[1:]] for i in model.inputs})
+            self._requests[key] = self._core.compile_model(model, "CPU", self._config).create_infer_request()
+        except RuntimeError as error:
+            raise BackendError(f"OpenVINO {openvino.__version__} cannot compile the {role} graph: {error}") from error
         return self._requests[key]

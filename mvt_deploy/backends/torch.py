@@ -2,58 +2,92 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
-from ..bundle import TrackerSpec
+from ..bundle import SIDES, Bundle, SearchSize, TrackerSpec
+from ..errors import BackendError
 from ..network import TemplateFeatures, load_checkpoint
-from ..network.inference import decode, hann_window, prepare
-from .base import SearchResult
-from .checks import check_crops, check_process, check_result
+from ..network.inference import Prediction, decode, hann_window, prepare
+from ..network.model import SEARCH_SIZE, STRIDE, Maps
+from ..process import set_torch_threads
+from .base import Backend, Crops, OpenOptions, SearchResult
 
 
-class TorchBackend:
-    """Runs the network itself, in float32, unchanged.
+class TorchBackend(Backend):
+    """Runs the network itself, in float32, unchanged. It takes search crops of any side, without a graph for each.
 
     Args:
-        checkpoint: a checkpoint file (a bundle carries one).
+        checkpoint: A checkpoint file; a bundle carries one.
         fusion: False keeps attention within each image (the paper's ablation without fusion).
         threads: CPU threads, for the whole process; None leaves PyTorch's choice.
+        search_size: Side of the search crops in pixels, ``"auto"`` for :data:`~mvt_deploy.bundle.SIDES`, or None for
+            256.
 
     Raises:
-        CheckpointError: the checkpoint cannot be read or does not fit.
+        CheckpointError: The checkpoint cannot be read or does not fit.
+        BundleError: The network cannot take this side.
     """
 
     name = "torch"
 
-    def __init__(self, checkpoint: Path, *, fusion: bool = True, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        checkpoint: Path,
+        *,
+        fusion: bool = True,
+        threads: int | None = None,
+        search_size: SearchSize = None,
+    ) -> None:
         if threads is not None:
-            torch.set_num_threads(threads)
-        self.spec = TrackerSpec()
-        self.label = "torch cpu fp32"
-        self._home = os.getpid()
+            set_torch_threads(threads)
+        spec, sides = spec_and_sides(search_size)
         self._model = load_checkpoint(checkpoint, fusion)
-        self._window = hann_window()
+        self._windows = {side: hann_window(side // STRIDE) for side in sides}
+        super().__init__(spec, "cpu", "fp32", (checkpoint,), sides)
+
+    @classmethod
+    def open(cls, bundle: Bundle, options: OpenOptions) -> TorchBackend:
+        if options.precision not in (None, "fp32"):
+            raise BackendError("the backend torch is the fp32 reference: leave the precision out.")
+        return cls(bundle.checkpoint(), threads=options.threads, search_size=options.search_size)
 
     @torch.inference_mode()
-    def template(self, crops: npt.NDArray[np.uint8]) -> TemplateFeatures:
-        check_process(self._home)
-        check_crops(crops, self.spec.template_size)
+    def _template(self, crops: Crops) -> TemplateFeatures:
         return self._model.encode_template(prepare(torch.from_numpy(crops)))
 
     @torch.inference_mode()
-    def search(self, crops: npt.NDArray[np.uint8], features: TemplateFeatures, score_map: bool = False) -> SearchResult:
-        check_process(self._home)
-        check_crops(crops, self.spec.search_size)
-        found = decode(self._model.track(prepare(torch.from_numpy(crops)), features), self._window)
-        return check_result(
-            SearchResult(found.box.numpy(), found.score.numpy(), found.score_map.numpy() if score_map else None),
-            len(crops),
-        )
+    def _search(self, crops: Crops, features: TemplateFeatures, score_map: bool) -> SearchResult:
+        maps = self._model.track(prepare(torch.from_numpy(crops)), features)
+        found = decode_at(maps, self._windows[crops.shape[1]])
+        return SearchResult(found.box.numpy(), found.score.numpy(), found.score_map.numpy() if score_map else None)
 
-    def close(self) -> None:
-        """Nothing to free: the parameters go with the object."""
+
+def spec_and_sides(search_size: SearchSize) -> tuple[TrackerSpec, tuple[int, ...]]:
+    """The specification and the sides of the search crops that the network runs at.
+
+    Raises:
+        BundleError: The network cannot take this side.
+    """
+    if search_size == "auto":
+        return TrackerSpec(), SIDES
+    spec = TrackerSpec() if search_size is None else TrackerSpec().at(search_size)
+    return spec, (spec.search_size,)
+
+
+def decode_at(maps: Maps, window: torch.Tensor) -> Prediction:
+    """:func:`~mvt_deploy.network.inference.decode` at any side of the search crop.
+
+    Width and height come as fractions of a crop of side 256, which the network was trained at, whatever the side.
+
+    Args:
+        maps: The head's output on a ``grid`` x ``grid`` map.
+        window: ``[grid, grid]``.
+    """
+    found = decode(maps, window)
+    grid = window.shape[-1]
+    if grid * STRIDE == SEARCH_SIZE:
+        return found
+    scale = SEARCH_SIZE / STRIDE / grid
+    return found._replace(box=torch.cat([found.box[:, :2], found.box[:, 2:] * scale], 1))

@@ -1,93 +1,106 @@
-"""PyTorch on an NVIDIA GPU: half precision, channels-last, one CUDA graph launch a frame."""
+"""PyTorch on an NVIDIA GPU: half precision, channels-last, one CUDA graph launch per frame."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from ..bundle import TrackerSpec
+from ..bundle import Bundle, SearchSize
 from ..errors import BackendError
 from ..network import MVT, TemplateFeatures, load_checkpoint
-from ..network.inference import Prediction, decode, hann_window, prepare
-from .base import SearchResult
-from .checks import check_crops, check_process, check_result
+from ..network.inference import Prediction, hann_window, prepare
+from ..network.model import STRIDE
+from .base import Backend, Crops, OpenOptions, SearchResult
+from .torch import decode_at, spec_and_sides
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 _WARM_UP = 3  # runs before recording, so that cuDNN has chosen its kernels
 
 
-class TorchCudaBackend:
-    """Runs the network in PyTorch on the first visible GPU. One thread at a time may use it.
+class TorchCudaBackend(Backend):
+    """Runs the network in PyTorch on the first visible GPU, at any side. One thread at a time may use it.
 
     Args:
-        checkpoint: a checkpoint file (a bundle carries one).
-        precision: ``"fp32"``, ``"fp16"`` or ``"bf16"``; the decoding is in fp32 always.
+        checkpoint: A checkpoint file; a bundle carries one.
+        precision: ``"fp32"``, ``"fp16"`` or ``"bf16"``; the decoding is always in fp32.
         device: ``"cuda"``; ``"cpu"`` runs the same code without a graph, for comparison.
-        graph: False leaves CUDA graphs out.
+        graph: Whether to record CUDA graphs.
+        compiled: Whether ``torch.compile`` makes the network's kernels. CUDA graphs are recorded around them.
+        search_size: Side of the search crops in pixels, ``"auto"`` for :data:`~mvt_deploy.bundle.SIDES`, or None for
+            256.
 
     Raises:
-        CheckpointError: the checkpoint cannot be read or does not fit.
-        BackendError: no GPU, a PyTorch without CUDA, or an unknown precision.
+        CheckpointError: The checkpoint cannot be read or does not fit.
+        BackendError: There is no GPU, PyTorch is built without CUDA, or the precision is unknown.
+        BundleError: The network cannot take this side.
     """
 
     name = "torch"
 
-    def __init__(self, checkpoint: Path, precision: str = "fp16", *, device: str = "cuda", graph: bool = True) -> None:
+    def __init__(
+        self,
+        checkpoint: Path,
+        precision: str = "fp16",
+        *,
+        device: str = "cuda",
+        graph: bool = True,
+        compiled: bool = False,
+        search_size: SearchSize = None,
+    ) -> None:
         if precision not in DTYPES:
             raise BackendError(f"PyTorch runs {', '.join(DTYPES)} on a GPU, not {precision}: choose one of these.")
         if device == "cuda":
             require_cuda()
-        self.spec = TrackerSpec()
-        self.label = f"torch {device} {precision}"
-        self._home = os.getpid()
+        spec, sides = spec_and_sides(search_size)
         self._device, self._dtype, self._graphed = torch.device(device), DTYPES[precision], graph and device == "cuda"
         model = load_checkpoint(checkpoint).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._model = _in(model, self._dtype)
-        self._window = hann_window().to(self._device)
-        self._lanes: dict[int, _Lane] = {}
+        self._track = torch.compile(self._model.track) if compiled else self._model.track
+        self._windows = {side: hann_window(side // STRIDE).to(self._device) for side in sides}
+        self._lanes: dict[tuple[int, int], _Lane] = {}  # by side and number of targets
+        super().__init__(spec, device, precision, (checkpoint,), sides)
+
+    @classmethod
+    def open(cls, bundle: Bundle, options: OpenOptions) -> TorchCudaBackend:
+        return cls(bundle.checkpoint(), options.precision or "fp32", search_size=options.search_size)
 
     @torch.inference_mode()
-    def template(self, crops: npt.NDArray[np.uint8]) -> TemplateFeatures:
-        check_process(self._home)
-        check_crops(crops, self.spec.template_size)
+    def _template(self, crops: Crops) -> TemplateFeatures:
         features = self._model.encode_template(self._image(torch.from_numpy(crops).to(self._device)))
         if self._device.type == "cuda":
             torch.cuda.synchronize()  # searches read them on streams of their own
         return features
 
     @torch.inference_mode()
-    def search(self, crops: npt.NDArray[np.uint8], features: TemplateFeatures, score_map: bool = False) -> SearchResult:
-        check_process(self._home)
-        check_crops(crops, self.spec.search_size)
+    def _search(self, crops: Crops, features: TemplateFeatures, score_map: bool) -> SearchResult:
         if len(features.features) != len(crops):
             raise BackendError(
-                f"{len(features.features)} targets' features, {len(crops)} crops: give one crop a target."
+                f"{len(features.features)} targets' features, {len(crops)} crops: give one crop per target."
             )
-        lane = self._lanes.get(len(crops))
+        key = (crops.shape[1], len(crops))
+        lane = self._lanes.get(key)
         if lane is None:
-            lane = self._lanes[len(crops)] = _Lane(self._locate, crops, features, self._device, self._graphed)
-        return check_result(lane.search(crops, features, score_map), len(crops))
+            lane = self._lanes[key] = _Lane(self._locate, crops, features, self._device, self._graphed)
+        return lane.search(crops, features, score_map)
 
-    def close(self) -> None:
-        """Drop the graphs and their memory."""
+    def _close(self) -> None:
         self._lanes.clear()
 
     def _image(self, crops: Tensor) -> Tensor:
         return prepare(crops).to(self._dtype).contiguous(memory_format=torch.channels_last)
 
     def _locate(self, crops: Tensor, features: TemplateFeatures) -> Prediction:
-        return decode(self._model.track(self._image(crops), features), self._window)
+        return decode_at(self._track(self._image(crops), features), self._windows[crops.shape[1]])
 
 
 def _in(model: MVT, dtype: torch.dtype) -> MVT:
-    """The network in another precision; batch norms keep theirs, as rounding their statistics costs more than all else
-    together."""
+    """The network in another precision.
+
+    Batch norms keep theirs: rounding their statistics costs more accuracy than all else together.
+    """
     for module in model.modules():
         if not isinstance(module, nn.BatchNorm2d):
             for parameter in module.parameters(recurse=False):
@@ -96,12 +109,12 @@ def _in(model: MVT, dtype: torch.dtype) -> MVT:
 
 
 class _Lane:
-    """Fixed memory and the recorded graph for one number of targets."""
+    """Fixed memory and the recorded graph for one side of the crops and one number of targets."""
 
     def __init__(
         self,
         locate: Callable[[Tensor, TemplateFeatures], Prediction],
-        crops: npt.NDArray[np.uint8],
+        crops: Crops,
         features: TemplateFeatures,
         device: torch.device,
         graphed: bool,
@@ -112,16 +125,17 @@ class _Lane:
         self._crops = torch.empty(crops.shape, dtype=torch.uint8, device=device)
         self._features = TemplateFeatures(*(torch.empty_like(f) for f in features))
         self._resident: TemplateFeatures | None = None
+        grid = crops.shape[1] // STRIDE
         # box (4) and score (1) side by side, so that one small copy brings both
         self._found = torch.empty((len(crops), 5), pin_memory=on_gpu)
-        self._map = torch.empty((len(crops), 16, 16), pin_memory=on_gpu)
+        self._map = torch.empty((len(crops), grid, grid), pin_memory=on_gpu)
         self._stream = torch.cuda.Stream(device) if on_gpu else None
         self._graph: torch.cuda.CUDAGraph | None = None
         self._located: Prediction | None = None
         if graphed:
             self._record(crops, features)
 
-    def search(self, crops: npt.NDArray[np.uint8], features: TemplateFeatures, score_map: bool) -> SearchResult:
+    def search(self, crops: Crops, features: TemplateFeatures, score_map: bool) -> SearchResult:
         with torch.cuda.stream(self._stream):
             self._keep(crops, features)
             if self._graph is not None:
@@ -135,7 +149,7 @@ class _Lane:
         found = self._found.numpy()
         return SearchResult(found[:, :4].copy(), found[:, 4].copy(), self._map.numpy().copy() if score_map else None)
 
-    def _keep(self, crops: npt.NDArray[np.uint8], features: TemplateFeatures) -> None:
+    def _keep(self, crops: Crops, features: TemplateFeatures) -> None:
         """Put the inputs where the graph reads them; the features only when they are others than last time."""
         self._host.numpy()[:] = crops
         if features is not self._resident:
@@ -149,7 +163,7 @@ class _Lane:
         both = torch.cat([self._located.box, self._located.score[:, None]], 1)
         self._found.copy_(both, non_blocking=True)
 
-    def _record(self, crops: npt.NDArray[np.uint8], features: TemplateFeatures) -> None:
+    def _record(self, crops: Crops, features: TemplateFeatures) -> None:
         assert self._stream is not None
         with torch.cuda.stream(self._stream):
             self._keep(crops, features)
@@ -166,10 +180,10 @@ def require_cuda() -> None:
     if torch.version.cuda is None:
         raise BackendError(
             f"this PyTorch ({torch.__version__}) is built without CUDA: on a machine with an NVIDIA GPU, install "
-            "the one from pytorch.org for it; here, leave --device out."
+            "the one from pytorch.org for it; here, leave the device out."
         )
     if not torch.cuda.is_available():
         raise BackendError(
             "PyTorch finds no NVIDIA GPU with a working driver (nvidia-smi lists them): run this on a machine that has "
-            "one, or leave --device out."
+            "one, or leave the device out."
         )

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from ..backends.registry import load
 from ..bundle import Bundle
-from ..errors import BackendError, BundleError
+from ..errors import BackendError
 from ..geometry import BGRImage, Box
 from ..progress import SILENT, Progress
 from ..tracker import Tracker
@@ -111,7 +111,7 @@ def our_row(candidate: Candidate, bundle: Bundle, clip: BenchClip) -> Row:
         tracker.init(clip.frame(0), boxes)
         row.template_seconds.append(time.perf_counter() - began)
     row.template_seconds = row.template_seconds[2:]
-    row.model_bytes = _model_bytes(bundle, candidate)
+    row.model_bytes = tracker.model.model_bytes
     row.start_up = partial(candidate_start, candidate, bundle)
     return row
 
@@ -205,18 +205,3 @@ def _frame(row: Row, clip: BenchClip) -> dict[str, float]:
     row.stages.place(found, width, height)
     t3 = time.perf_counter()
     return {"crop": t1 - t0, "network": t2 - t1, "decode": t3 - t2, "total": t3 - t0}
-
-
-def _model_bytes(bundle: Bundle, candidate: Candidate) -> int:
-    if candidate.backend not in ("ort", "openvino", "torch"):
-        return 0  # runs neither the checkpoint nor a graph
-    if candidate.backend == "torch":
-        return (bundle.folder / bundle.manifest.checkpoint.file).stat().st_size
-    stored = "fp32" if candidate.precision == "bf16" else candidate.precision
-    own = "openvino" if "openvino" in (candidate.backend, candidate.provider) else "ort"
-    targets = ("portable",) if candidate.provider == "cuda" else (own, "portable")
-    try:
-        graphs = [bundle.graph(role, stored, targets) for role in ("template", "search")]
-    except BundleError:  # a backend may pair a search graph with another precision's template graph
-        return 0
-    return sum((bundle.folder / graph.file).stat().st_size for graph in graphs)

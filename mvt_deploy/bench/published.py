@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
+from ..backends.onnx_session import OnnxSession
 from ..bundle import Bundle
 from ..geometry import BGRImage, Box, clip, crop, crop_window, map_back
 
@@ -40,9 +40,7 @@ class Published:
     """The published tracker around the published graph, one target."""
 
     def __init__(self, graph: Path) -> None:
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+        self._session = OnnxSession(graph)
         inner = 0.5 * (1 - np.cos(2 * np.pi * np.arange(1, GRID + 1) / (GRID + 1)))
         self._window = np.outer(inner, inner).astype(np.float32)
         self._box = Box(0, 0, 1, 1)
@@ -62,8 +60,8 @@ class Published:
 
     def locate(self, search: npt.NDArray[np.float32]) -> list[npt.NDArray[Any]]:
         """Score, size and offset maps."""
-        found: list[npt.NDArray[Any]] = self._session.run(None, {"template": self._template, "search": search})
-        return found
+        found = self._session.run({"template": self._template, "search": search})
+        return [found[name] for name in self._session.outputs]
 
     def place(self, maps: list[npt.NDArray[Any]], width: int, height: int) -> Box:
         """Decode, map back and clip."""

@@ -123,8 +123,8 @@ def _only_candidate(settings: BenchSettings, bundle: Bundle, progress: Progress)
     """The candidate that the options describe, where none is named."""
     backend, provider, precision = settings.backend, settings.provider, settings.precision
     if provider == "auto":
-        words = load(settings.model, backend, provider="auto", precision=precision).label.split()
-        backend, provider, precision = words
+        with load(settings.model, backend, provider="auto", precision=precision) as fastest:
+            backend, provider, precision = fastest.name, fastest.provider, fastest.precision
         progress.message(f"fastest here: {backend} {provider} {precision}")
     if settings.device != "cpu" and backend != "torch":
         raise UserError(f"--device belongs to the torch backend: leave it out with --backend {backend}.")

@@ -28,7 +28,7 @@ def build(
     from ..backends.tensorrt.flavour import choose_builder
     from ..backends.tensorrt.machine import gpu_here
     from ..bundle import open_bundle
-    from .bars import BuildBars
+    from .bars import Bars
 
     options = BuildOptions(max_batch, level, compute_capability, workspace)
     gpu = gpu_here()
@@ -37,8 +37,8 @@ def build(
     bundle = open_bundle(folder)
     precisions = [p for p, asked in (("fp16", fp16), ("int8", int8)) if asked] or ["fp32"]
     for precision in precisions:
-        with BuildBars() as bars:
-            stored = build_engines(bundle, precision, chosen, gpu, options, bars, say)
+        with Bars() as bars:
+            stored = build_engines(bundle, precision, chosen, gpu, options, bars)
         for engine in stored:
             size = engine.path.stat().st_size / 1e6
             say(f"  {engine.info.built_for}: {size:.1f} MB, {engine.info.build_seconds:.1f} s")

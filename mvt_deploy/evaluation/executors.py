@@ -10,9 +10,8 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-import cv2
-
 from ..errors import MissingExtra, UserError
+from ..process import use_one_opencv_thread
 from .results import SequenceResult
 from .runner import Advance, Executor, Make, SingleTargetTracker, serial, track_sequence
 from .sequence import Sequence
@@ -86,7 +85,7 @@ _worker: dict[str, Any] = {}
 
 
 def _start_worker(make: Make, reports: Any) -> None:
-    cv2.setNumThreads(1)
+    use_one_opencv_thread()
     _worker.update(make=make, reports=reports)
 
 
@@ -187,7 +186,7 @@ def _join(ray: Any, address: str) -> None:
 
 @lru_cache(maxsize=1)
 def _made(make: Make) -> SingleTargetTracker:
-    cv2.setNumThreads(1)
+    use_one_opencv_thread()
     return make()
 
 

@@ -97,7 +97,7 @@ class TrackerFactory:
         if self.provider != "auto":
             return replace(self, precision=self.precision or "fp32")
         opened = load(self.bundle, self.backend, provider=self.provider, precision=self.precision, threads=self.threads)
-        backend, provider, precision = opened.label.split()
+        backend, provider, precision = opened.name, opened.provider, opened.precision
         opened.close()
         return replace(self, backend=backend, provider=provider, precision=precision)
 

@@ -18,9 +18,9 @@ import onnx
 from onnxruntime.quantization.calibrate import HistogramCollector
 from safetensors.numpy import load_file
 
+from ..backends.onnx_session import OnnxSession
 from ..crops import CropPairs
 from ..errors import CalibrationError
-from ..export.session import open_session, runner
 from ..files import write_whole
 from ..progress import SILENT, Progress
 from .calibration_set import CropSet, holds_crops, read_crops
@@ -90,16 +90,15 @@ def measure_ranges(
     measured = copy.deepcopy(model)
     have = {value.name for value in measured.graph.output} | inputs
     measured.graph.output.extend(onnx.helper.make_empty_tensor_value_info(n) for n in names if n not in have)
-    encode = runner(template)
-    session = open_session(measured.SerializeToString())
+    encode = OnnxSession(template)
+    session = OnnxSession(measured.SerializeToString())
     collector = HistogramCollector("percentile", False, _BINS, _LEVELS, PERCENTILE, "same")
     low: dict[str, float] = dict.fromkeys(names, math.inf)
     high: dict[str, float] = dict.fromkeys(names, -math.inf)
     inside = [name for name in names if name not in inputs]
     for batch in pairs.batches(4):
-        features = encode({"crop": batch.template})
-        feed = {"crop": batch.search, **{k: v for k, v in features.items() if k in inputs}}
-        found = dict(zip(inside, session.run(inside, feed), strict=True))
+        feed = {"crop": batch.search, **encode.run({"crop": batch.template})}
+        found = session.run(feed, tuple(inside))
         values = {n: np.asarray(found[n] if n in found else feed[n], np.float32) for n in names}
         for name, value in values.items():
             low[name], high[name] = min(low[name], float(value.min())), max(high[name], float(value.max()))

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from ..backends.onnx_session import OnnxSession
 from ..bundle import parse
 from ..crops import CropPairs
 from ..errors import UserError
 from ..evaluation.metrics import Floats
-from ..export.session import open_session, runner
 from ..files import write_whole
 from ..geometry import iou
 from ..progress import SILENT, Progress
@@ -69,12 +69,8 @@ class Probe:
         threads: int | None = None,
     ) -> None:
         self._fuse_qdq, self._threads = fuse_qdq, threads
-        encode = runner(template, threads=threads)
-        wanted = {value.name for value in search.graph.input}
-        self._inputs = []
-        for batch in pairs.batches():
-            features = {k: v for k, v in encode({"crop": batch.template}).items() if k in wanted}
-            self._inputs.append({"crop": batch.search, **features})
+        encode = OnnxSession(template, threads=threads)
+        self._inputs = [{"crop": b.search, **encode.run({"crop": b.template})} for b in pairs.batches()]
         self._operators = {node.name: node.op_type for node in search.graph.node}
         self._boxes, self._scores = self._answers(search)
 
@@ -95,11 +91,11 @@ class Probe:
 
     def _answers(self, model: onnx.ModelProto) -> tuple[Floats, Floats]:
         """Boxes ``[n, 4]`` (x, y, w, h as fractions of the crop) and scores ``[n]``."""
-        session = open_session(model.SerializeToString(), fuse_qdq=self._fuse_qdq, threads=self._threads)
-        found = [session.run(["box", "score"], inputs) for inputs in self._inputs]
-        centred = np.concatenate([box for box, _ in found]).astype(np.float64)
+        session = OnnxSession(model.SerializeToString(), threads=self._threads, fuse_qdq=self._fuse_qdq)
+        found = [session.run(inputs, ("box", "score")) for inputs in self._inputs]
+        centred = np.concatenate([one["box"] for one in found]).astype(np.float64)
         boxes = np.concatenate([centred[:, :2] - centred[:, 2:] / 2, centred[:, 2:]], axis=1)
-        return boxes, np.concatenate([score for _, score in found]).astype(np.float64)
+        return boxes, np.concatenate([one["score"] for one in found]).astype(np.float64)
 
 
 def rank(

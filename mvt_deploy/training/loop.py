@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..errors import TrainingError
 from ..network import MVT, load_checkpoint
 from ..network.inference import prepare
-from .allocator import keep_large_blocks
+from ..process import keep_large_blocks
 from .config import TrainConfig, from_json
 from .discover import TrainingData, discover
 from .distillation import Distillation, TeacherBackbone

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..errors import TrainingError
+from ..process import use_one_opencv_thread
 from .augment import change_appearance
 from .config import TrainConfig
 from .discover import TrainingData
@@ -145,7 +145,7 @@ def _stack(examples: Sequence[Example]) -> Batch:
 
 
 def _start_worker(_index: int) -> None:
-    cv2.setNumThreads(1)
+    use_one_opencv_thread()
 
 
 def batches(data: TrainingData, config: TrainConfig, start: int, pin: bool = False) -> Iterator[Batch]:

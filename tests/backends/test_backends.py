@@ -12,8 +12,7 @@ import pytest
 
 from mvt_deploy import load
 from mvt_deploy.backends.auto import Candidate, fastest
-from mvt_deploy.backends.base import Backend, SearchResult, TrackerSpec
-from mvt_deploy.backends.checks import check_result
+from mvt_deploy.backends.base import Backend, SearchResult, TrackerSpec, check_result
 from mvt_deploy.backends.ort import OrtBackend
 from mvt_deploy.bundle import open_bundle
 from mvt_deploy.errors import BackendError, NonFiniteError
@@ -166,7 +165,8 @@ def test_openvino_keeps_few_compiled_graphs(bundle: Path, pairs: CropPairs) -> N
     first = model.search(pairs.search[:1], model.template(pairs.template[:1]))
     for count in (2, 3, 4):
         model.search(pairs.search[:count], model.template(pairs.template[:count]))
-    assert list(model._requests) == [(role, n) for n in (3, 4) for role in ("template", "search")]
+    kept = model.compiled  # type: ignore[attr-defined]
+    assert kept == tuple((role, side, n) for n in (3, 4) for role, side in (("template", 128), ("search", 256)))
     again = model.search(pairs.search[:1], model.template(pairs.template[:1]))
     np.testing.assert_array_equal(first.box, again.box)
 

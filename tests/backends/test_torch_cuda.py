@@ -32,7 +32,7 @@ def test_close_to_the_reference(precision: str, tolerance: float) -> None:
     other = model.search(pairs.search, model.template(pairs.template[::-1].copy()))
     assert np.abs(other.score - found.score).max() > tolerance
     assert np.abs(model.search(pairs.search, features).box - found.box).max() < 1e-6
-    with pytest.raises(BackendError, match="one crop a target"):
+    with pytest.raises(BackendError, match="one crop per target"):
         model.search(pairs.search[:1], features)
     model.close()
 

@@ -50,7 +50,7 @@ def test_build(fresh: Path) -> None:
 
 
 def test_build_with_nothing_to_build_with(fresh: Path, monkeypatch: pytest.MonkeyPatch, no_gpu: None) -> None:
-    monkeypatch.setattr("mvt_deploy.backends.tensorrt.flavour.installed", list)
+    monkeypatch.setattr("mvt_deploy.backends.tensorrt.flavour.installed_flavours", list)
     with pytest.raises(MissingExtra, match=r"building engines needs the package 'tensorrt_rtx'.*mvt-deploy\[trt-rtx\]"):
         runner.invoke(app, ["build", "--model", str(fresh)], catch_exceptions=False)
 

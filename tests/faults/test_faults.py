@@ -20,8 +20,7 @@ import numpy as np
 import pytest
 
 from mvt_deploy import Tracker, load
-from mvt_deploy.backends.base import SearchResult, TrackerSpec
-from mvt_deploy.backends.checks import check_result
+from mvt_deploy.backends.base import SearchResult, TrackerSpec, check_result
 from mvt_deploy.errors import NonFiniteError, SinkError, SourceError
 from mvt_deploy.geometry import Box
 from mvt_deploy.video import sources

@@ -115,11 +115,11 @@ def restate(folder: Path, role: str, data: bytes) -> None:
 def sidecar() -> dict[str, Any]:
     """A well-formed engine sidecar, as parsed JSON."""
     from mvt_deploy.backends.tensorrt.plan import Plan
-    from mvt_deploy.backends.tensorrt.store import EngineInfo, Profile
+    from mvt_deploy.backends.tensorrt.store import EngineInfo, OptimizationProfile
 
     plan = Plan(9, 1, 2, 0, 3, 0)
     info = EngineInfo(
         1, "search.fp16.engine", "0" * 64, "2026", "search", "fp16", "search.onnx", "0" * 64, "tensorrt", "10.3", "GPU",
-        ["8.9"], "550", "12.6", [Profile(1, 1, 1)], 3, 1.5, 0, plan,
+        ["8.9"], "550", "12.6", [OptimizationProfile(1, 1, 1)], 3, 1.5, 0, plan,
     )  # fmt: skip
     return dataclasses.asdict(info)

@@ -17,7 +17,7 @@ from mvt_deploy.assets import asset
 from mvt_deploy.backends.base import SearchResult
 from mvt_deploy.backends.tensorrt.build import BuildOptions, build_engines
 from mvt_deploy.backends.tensorrt.device import open_device
-from mvt_deploy.backends.tensorrt.flavour import Flavour, installed
+from mvt_deploy.backends.tensorrt.flavour import Flavour, installed_flavours
 from mvt_deploy.backends.tensorrt.machine import gpu_here
 from mvt_deploy.backends.torch import TorchBackend
 from mvt_deploy.backends.torch_cuda import TorchCudaBackend
@@ -59,7 +59,7 @@ def test_torch(pairs: CropPairs, expected: SearchResult, precision: str, toleran
 def _flavours() -> list[Flavour]:
     gpu = gpu_here()
     usable = []
-    for flavour in installed() if gpu else []:
+    for flavour in installed_flavours() if gpu else []:
         try:
             fits = gpu is not None and gpu.compute_capability in flavour.targets(gpu.compute_capability, None)
         except UserError:

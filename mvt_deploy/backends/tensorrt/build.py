@@ -4,41 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from ...bundle import Bundle, GraphInfo
+from ...bundle import Bundle, GraphInfo, SearchSize
 from ...errors import BackendError, MissingExtra
 from ...files import write_whole
+from ...progress import SILENT, Progress, Task
 from .device import Gpu
 from .flavour import Flavour
 from .lint import require_int8_safe
 from .plan import Plan, is_plan, read_plan
-from .store import (
-    FORMAT,
-    TIMING_CACHE,
-    EngineInfo,
-    Profile,
-    Stored,
-    folder_for,
-    graph_pair,
-    stem,
-    write_engine,
-)
+from .store import FORMAT, TIMING_CACHE, EngineInfo, OptimizationProfile, Stored, folder_for, stem, write_engine
 
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
     """How to build.
 
-    Args:
-        max_batch: largest number of targets an engine takes at once; batch 1 always has kernels of its own.
-        level: TensorRT's builder optimisation level 0..5; None leaves its default (3).
-        compute_capability: TensorRT-RTX only: build for this one (``"8.9"``) instead of for every GPU it knows.
-        workspace: limit of the builder's scratch memory in MB; None leaves all the GPU has.
+    Attributes:
+        max_batch: Largest number of targets that an engine takes at once; a single target always has its own profile.
+        level: TensorRT's builder optimisation level, 0 to 5; None leaves its default, 3.
+        compute_capability: The one to build for, such as ``"8.9"``; None for every one the flavour knows. Only
+            TensorRT-RTX has a choice.
+        workspace: Limit of the builder's scratch memory, in MB; None for all that the GPU has.
     """
 
     max_batch: int = 64
@@ -48,45 +39,17 @@ class BuildOptions:
 
     def __post_init__(self) -> None:
         if self.max_batch < 1:
-            raise BackendError(f"--max-batch is a number of targets, at least 1, not {self.max_batch}.")
+            raise BackendError(f"max_batch (--max-batch) is a number of targets, at least 1, not {self.max_batch}.")
         if self.level is not None and not 0 <= self.level <= 5:
-            raise BackendError(f"--level is TensorRT's optimisation level, 0 to 5, not {self.level}.")
+            raise BackendError(f"level (--level) is TensorRT's optimisation level, 0 to 5, not {self.level}.")
 
     @property
-    def profiles(self) -> list[Profile]:
-        """One for a single target, and one for any number of them chosen for half the largest."""
+    def profiles(self) -> list[OptimizationProfile]:
+        """One profile for a single target, and one for any number of them, chosen for half the largest."""
+        single = OptimizationProfile(1, 1, 1)
         if self.max_batch == 1:
-            return [Profile(1, 1, 1)]
-        return [Profile(1, 1, 1), Profile(1, max(1, self.max_batch // 2), self.max_batch)]
-
-
-class Progress(Protocol):
-    """Told how far a build is; called from the builder's threads."""
-
-    def start(self, phase: str, steps: int) -> None:
-        """A phase of so many steps begins."""
-        ...
-
-    def step(self, phase: str) -> None:
-        """One step of a phase is done."""
-        ...
-
-    def finish(self, phase: str) -> None:
-        """A phase is over."""
-        ...
-
-
-class Silent:
-    """Progress nobody looks at."""
-
-    def start(self, phase: str, steps: int) -> None:
-        pass
-
-    def step(self, phase: str) -> None:
-        pass
-
-    def finish(self, phase: str) -> None:
-        pass
+            return [single]
+        return [single, OptimizationProfile(1, max(1, self.max_batch // 2), self.max_batch)]
 
 
 def build_engines(
@@ -95,33 +58,39 @@ def build_engines(
     flavour: Flavour,
     gpu: Gpu | None,
     options: BuildOptions | None = None,
-    progress: Progress | None = None,
-    say: Callable[[str], None] = lambda _message: None,
+    progress: Progress = SILENT,
+    search_size: SearchSize = "auto",
 ) -> list[Stored]:
-    """Build the template and the search engine of one precision, and store them in the bundle.
+    """Build the template engine and the search engines of one precision, and store them in the bundle.
 
     Args:
-        bundle: an opened bundle.
+        bundle: An opened bundle.
         precision: ``"fp32"``, ``"fp16"`` or ``"int8"``; the bundle's graphs carry it.
-        flavour: what to build with.
-        gpu: the GPU in this machine, or None.
-        options: how to build.
-        progress: told how far it is.
-        say: told what is being done, a line at a time.
+        flavour: The TensorRT to build with.
+        gpu: The GPU in this machine, or None.
+        options: How to build.
+        progress: Receives the builder's phases, from its own threads.
+        search_size: Side of the search crops in pixels, ``"auto"`` for all sides the bundle holds, or None for its
+            default side.
+
+    Returns:
+        The template engine, and the search engines by side, smallest first.
 
     Raises:
-        BundleError: the bundle lacks such graphs, a file is damaged, or the engines cannot be written.
+        BundleError: The bundle lacks such graphs, a file is damaged, or the engines cannot be written.
         BackendError: TensorRT refuses a graph, or cannot build for the GPU asked for.
     """
-    options, progress = options or BuildOptions(), progress or Silent()
+    options = options or BuildOptions()
     targets = flavour.targets(gpu.compute_capability if gpu else None, options.compute_capability)
     folder = folder_for(bundle, flavour, gpu, options.compute_capability)
+    pairs = [bundle.graphs("tensorrt", precision, side) for side in bundle.sizes_of("tensorrt", precision, search_size)]
+    graphs = {graph.file: graph for graph in (*(p.template for p in pairs), *(p.search for p in pairs))}
     stored = []
-    for graph in graph_pair(bundle, precision):
+    for graph in graphs.values():
         path = bundle.path(graph)
         if graph.precision == "int8":
             _lint(path)
-        say(f"building the {graph.precision} {graph.role} engine with {flavour.label}")
+        progress.message(f"building {stem(graph)}.engine with {flavour.label}")
         stored.append(_build(path, graph, folder, flavour, gpu, targets, options, progress))
     return stored
 
@@ -172,7 +141,14 @@ def _build(
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A built engine before it is stored; ``blob`` and ``timing_cache`` are buffers."""
+    """A built engine before it is stored.
+
+    Attributes:
+        blob: Buffer of the engine.
+        plan: What the builder made of the graph; None where it did not tell.
+        timing_cache: Buffer of the timing cache.
+        level: Builder optimisation level that was used.
+    """
 
     blob: Any
     plan: Plan | None
@@ -181,9 +157,16 @@ class Compiled:
 
 
 def compile_graph(
-    path: Path, flavour: Flavour, options: BuildOptions, timing_cache: bytes = b"", progress: Progress | None = None
+    path: Path, flavour: Flavour, options: BuildOptions, timing_cache: bytes = b"", progress: Progress = SILENT
 ) -> Compiled:
     """Parse one ONNX file and build its engine.
+
+    Args:
+        path: The ONNX file.
+        flavour: The TensorRT to build with.
+        options: How to build.
+        timing_cache: Content of an earlier timing cache; empty for none.
+        progress: Receives the builder's phases, from its own threads.
 
     Raises:
         BackendError: TensorRT cannot parse or build it; the message carries its own words.
@@ -198,7 +181,7 @@ def compile_graph(
         raise BackendError(f"{flavour.label} cannot read {path}: {said or logger.why()}.")
     config = builder.create_builder_config()
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    monitor = _make_monitor(trt, progress or Silent())  # kept here: the builder holds no reference
+    monitor = _make_monitor(trt, progress)  # kept here: the builder holds no reference
     config.progress_monitor = monitor
     if options.level is not None:
         config.builder_optimization_level = options.level
@@ -213,7 +196,7 @@ def compile_graph(
     blob = builder.build_serialized_network(network, config)
     if blob is None:
         raise BackendError(
-            f"{flavour.label} cannot build {path}: {logger.why()}; try another precision, a smaller --max-batch, or "
+            f"{flavour.label} cannot build {path}: {logger.why()}; try another precision, a smaller largest batch, or "
             "export the bundle again."
         )
     kept = config.get_timing_cache()
@@ -231,12 +214,12 @@ def _make_builder(flavour: Flavour, logger: Any) -> Any:
         ) from error
 
 
-def _shapes(builder: Any, network: Any, profile: Profile) -> Any:
+def _shapes(builder: Any, network: Any, profile: OptimizationProfile) -> Any:
     made = builder.create_optimization_profile()
     for i in range(network.num_inputs):
         tensor = network.get_input(i)
         rest = tuple(tensor.shape)[1:]
-        made.set_shape(tensor.name, (profile.least, *rest), (profile.best, *rest), (profile.most, *rest))
+        made.set_shape(tensor.name, (profile.min, *rest), (profile.opt, *rest), (profile.max, *rest))
     return made
 
 
@@ -274,15 +257,22 @@ def _make_monitor(trt: Any, progress: Progress) -> Any:
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
+            self.open: list[tuple[str, Task]] = []  # names repeat: the phase that began last is meant
+
+        def find(self, name: str) -> tuple[str, Task] | None:
+            return next((phase for phase in reversed(self.open) if phase[0] == name), None)
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-            progress.start(phase_name, num_steps)
+            self.open.append((phase_name, progress.task("  " * len(self.open) + phase_name, max(num_steps, 1))))
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            progress.step(phase_name)
+            if phase := self.find(phase_name):
+                phase[1].advance()
             return True
 
         def phase_finish(self, phase_name: str) -> None:
-            progress.finish(phase_name)
+            if phase := self.find(phase_name):
+                self.open.remove(phase)
+                phase[1].finish()
 
     return Monitor()

@@ -70,7 +70,7 @@ class Flavour:
             config.set_compute_capability(getattr(self.trt.ComputeCapability, f"SM{asked.replace('.', '')}"), 0)
 
 
-def installed() -> list[Flavour]:
+def installed_flavours() -> list[Flavour]:
     """The TensorRT flavours that can be imported here, full TensorRT first."""
     return [flavour for name in NAMES if (flavour := _open_if_there(name)) is not None]
 
@@ -110,7 +110,7 @@ def choose_builder(name: str | None, gpu: bool) -> Flavour:
         MissingExtra: none is installed.
         BackendError: full TensorRT without a GPU.
     """
-    found = [open_flavour(name)] if name else installed()
+    found = [open_flavour(name)] if name else installed_flavours()
     if not found:
         raise MissingExtra(
             "building engines on this GPU" if gpu else "building engines",

@@ -1,8 +1,7 @@
-"""TensorRT: engines run from fixed memory with one CUDA graph launch a frame."""
+"""TensorRT: engines run from fixed memory with one CUDA graph launch per frame."""
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -10,18 +9,17 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from ...bundle import Bundle
+from ...bundle import Bundle, GraphInfo, SearchSize
 from ...errors import BackendError, MissingExtra
-from ..base import SearchResult
-from ..checks import check_crops, check_process, check_result
+from ..base import Backend, Crops, OpenOptions, SearchResult, check_result
 from .device import Device, Graph, open_device
-from .flavour import NAMES, Flavour, installed
+from .flavour import NAMES, Flavour, installed_flavours
 from .runtime import Engine
-from .store import PREFERENCE, default_precision, find_engine, graph_pair
+from .store import PREFERENCE, default_precision, find_engine
 
 DEPTH = 2
 """Batches in flight at once: while the GPU works on one, the CPU fills the other."""
-_KEPT = 4  # numbers of targets that keep their memory; the one unused for longest goes
+_KEPT = 4  # numbers of targets per side that keep their memory; what was unused for longest goes first
 _FOUND = ("box", "score")  # fetched for every frame; the score map only when asked for
 
 
@@ -51,10 +49,10 @@ class Pending:
         self._result: SearchResult | None = None
 
     def result(self) -> SearchResult:
-        """The search's answer; asking again gives it again.
+        """The search's answer; asking again gives the same answer.
 
         Raises:
-            NonFiniteError: the network returned a value that is not finite.
+            NonFiniteError: The network returned a value that is not finite.
         """
         result = self.wait()
         return check_result(result, len(result.box))
@@ -89,7 +87,7 @@ class _Lane:
         """Whether a search was started whose result nobody has asked for."""
         return self._pending is not None
 
-    def start(self, crops: npt.NDArray[np.uint8], features: Features, score_map: bool) -> Pending:
+    def start(self, crops: Crops, features: Features, score_map: bool) -> Pending:
         if self._pending is not None:
             self._pending.wait()  # its memory is about to be written
         np.copyto(self._crops, crops)
@@ -142,19 +140,23 @@ class _Lane:
         self._warm = True
 
 
-class TensorRtBackend:
+class TensorRtBackend(Backend):
     """Runs a bundle's engines on the first visible NVIDIA GPU. One thread at a time may use it.
 
     Args:
-        bundle: an opened bundle with engines (``mvt-deploy build``).
+        bundle: An opened bundle with engines (``mvt-deploy build``).
         precision: ``"fp32"``, ``"fp16"`` or ``"int8"``; None takes the best one built: fp16, then int8, then fp32.
-        device: the GPU; None opens it.
-        flavours: TensorRT installations to choose from; None looks for those installed.
+        search_size: Side of the search crops in pixels, ``"auto"`` for all sides, or None for the bundle's default.
+        device: The GPU; None opens it.
+        flavours: TensorRT packages to choose from; None looks for those that are installed.
+
+    Attributes:
+        max_batch: Largest number of targets that a search takes at once.
 
     Raises:
-        MissingExtra: neither TensorRT nor a device layer is installed.
-        BackendError: no GPU, or no engine that fits this GPU and this TensorRT.
-        BundleError: the bundle lacks graphs of this precision.
+        MissingExtra: Neither TensorRT nor a device layer is installed.
+        BackendError: There is no GPU, or no engine that fits this GPU and this TensorRT.
+        BundleError: The bundle lacks graphs of this precision or side.
     """
 
     name = "trt"
@@ -164,48 +166,53 @@ class TensorRtBackend:
         bundle: Bundle,
         precision: str | None = None,
         *,
+        search_size: SearchSize = None,
         device: Device | None = None,
         flavours: list[Flavour] | None = None,
     ) -> None:
-        self._engines: list[Engine] = []
-        self._lanes: dict[int, deque[_Lane]] = {}
+        self._lanes: dict[tuple[int, int], deque[_Lane]] = {}  # by side and number of targets; last used is last
         self._device = device or open_device()  # counts the GPUs before any TensorRT runtime exists
-        flavours = installed() if flavours is None else flavours
+        flavours = installed_flavours() if flavours is None else flavours
         if not flavours:
-            raise MissingExtra("the trt backend", "trt", NAMES[0])
+            raise MissingExtra("the backend trt", "trt", NAMES[0])
         precision = precision or default_precision(bundle)
         if precision not in PREFERENCE:
             raise BackendError(f"TensorRT engines are {', '.join(PREFERENCE)}, not {precision}: choose one of these.")
-        template, search = graph_pair(bundle, precision)
-        stored, flavour = find_engine(bundle, search, flavours, self._device.gpu)
-        beside, same = find_engine(bundle, template, [flavour], self._device.gpu)
-        self.spec = bundle.manifest.tracker
-        self.label = f"trt {precision} ({flavour.label})"
-        self._home = os.getpid()
-        self._search = Engine(stored, flavour)
-        self._template = Engine(beside, same)
-        self._engines = [self._search, self._template]
-        for engine, graph in ((self._search, search), (self._template, template)):
-            if {t.name: (t.dtype.name, list(t.shape)) for t in engine.tensors.values()} != {
-                t.name: (t.dtype, t.shape[1:]) for t in (*graph.inputs, *graph.outputs)
-            }:
-                raise BackendError(
-                    f"the {graph.role} engine has other inputs or outputs than {graph.file}: "
-                    f"build it again with  mvt-deploy build --model {bundle.folder}."
-                )
-        self.max_batch = self._search.max_batch
+        sides = bundle.sizes_of("tensorrt", precision, search_size)
+        spec = bundle.manifest.tracker.at(sides[0]) if len(sides) == 1 else bundle.manifest.tracker
+        pairs = {side: bundle.graphs("tensorrt", precision, side) for side in sides}
+        stored, flavour = find_engine(bundle, pairs[spec.search_size].search, flavours, self._device.gpu)
+        graphs = {("search", side): pair.search for side, pair in pairs.items()}
+        graphs["template", spec.template_size] = pairs[spec.search_size].template
+        found = {key: find_engine(bundle, graph, [flavour], self._device.gpu)[0] for key, graph in graphs.items()}
+        found["search", spec.search_size] = stored
+        super().__init__(spec, "tensorrt", precision, (engine.path for engine in found.values()), sides)
+        self.flavour = flavour
+        self._engines: dict[tuple[str, int], Engine] = {}
+        for key, engine in found.items():
+            self._engines[key] = Engine(engine, flavour)
+            self._require_tensors(self._engines[key], graphs[key], bundle)
+        self.max_batch = min(engine.max_batch for (role, _), engine in self._engines.items() if role == "search")
 
-    def template(self, crops: npt.NDArray[np.uint8]) -> Features:
-        check_process(self._home)
-        check_crops(crops, self.spec.template_size)
+    @classmethod
+    def open(cls, bundle: Bundle, options: OpenOptions) -> TensorRtBackend:
+        return cls(bundle, options.precision, search_size=options.search_size)
+
+    @property
+    def label(self) -> str:
+        """Name and precision, and the TensorRT that runs the engines."""
+        return f"{self.name} {self.precision} ({self.flavour.label})"
+
+    def _template(self, crops: Crops) -> Features:
         device, n = self._device, len(crops)
-        features = Features(device, self._template, n)
+        engine = self._engines["template", self.spec.template_size]
+        features = Features(device, engine, n)
         stream = device.stream()
         pinned: npt.NDArray[np.uint8] = device.pinned(crops.shape, np.uint8)
         np.copyto(pinned, crops)
         memory = device.allocate(pinned.nbytes)
         try:
-            execution = self._template.context(n, {"crop": memory, **features.addresses}, stream)
+            execution = engine.context(n, {"crop": memory, **features.addresses}, stream)
             device.upload(memory, pinned, stream)
             execution.enqueue(stream)
             device.synchronize(stream)
@@ -215,24 +222,37 @@ class TensorRtBackend:
             device.release_stream(stream)
         return features
 
-    def search(self, crops: npt.NDArray[np.uint8], features: Features, score_map: bool = False) -> SearchResult:
-        return self.submit(crops, features, score_map).result()
+    def _search(self, crops: Crops, features: Features, score_map: bool) -> SearchResult:
+        return self.submit(crops, features, score_map).wait()
 
-    def submit(self, crops: npt.NDArray[np.uint8], features: Features, score_map: bool = False) -> Pending:
-        """Start a search and return at once; up to two of the same number of targets run while the caller cuts crops.
+    def submit(self, crops: Crops, features: Features, score_map: bool = False) -> Pending:
+        """Start a search and return at once.
 
-        The crops are copied, so their array may be reused. A third search waits for the first.
+        Up to two searches of the same side and number of targets run while the caller cuts crops; a third one waits for
+        the first. The crops are copied, so that their array may be reused.
+
+        Args:
+            crops: uint8 ``[n, side, side, 3]``; the side is one of ``search_sizes``.
+            features: Features of the same targets.
+            score_map: Whether to return the score map too.
+
+        Raises:
+            BackendError: The crops do not fit, or the backend was closed or belongs to another process.
         """
-        check_process(self._home)
-        check_crops(crops, self.spec.search_size)
+        self._require_usable()
+        self._require_crops(crops, self.search_sizes)
         if features.n != len(crops):
-            raise BackendError(f"{features.n} targets' features, {len(crops)} crops: give one crop a target.")
-        return self._lane_for(len(crops)).start(crops, features, score_map)
+            raise BackendError(f"{features.n} targets' features, {len(crops)} crops: give one crop per target.")
+        return self._lane_for(crops.shape[1], len(crops)).start(crops, features, score_map)
 
-    def stream(self, batches: Iterable[tuple[npt.NDArray[np.uint8], Features]]) -> Iterator[SearchResult]:
-        """Search many batches for throughput: the next one is taken from ``batches`` while the GPU works on the last.
+    def stream(self, batches: Iterable[tuple[Crops, Features]]) -> Iterator[SearchResult]:
+        """Search many batches for throughput: the next one is taken while the GPU works on the one before.
 
-        Yields the results in order, one batch behind.
+        Args:
+            batches: Crops and features, as for :meth:`submit`.
+
+        Yields:
+            The results in order, one batch behind.
         """
         waiting: deque[Pending] = deque()
         for crops, features in batches:
@@ -242,30 +262,38 @@ class TensorRtBackend:
         while waiting:
             yield waiting.popleft().result()
 
-    def close(self) -> None:
-        """Free everything on the GPU; calling it twice is allowed. Features of this backend are void afterwards."""
+    def _close(self) -> None:
         while self._lanes:
             self._drop(next(iter(self._lanes)))
-        for engine in self._engines:
+        for engine in self._engines.values():
             engine.close()
-        if self._engines:
-            self._engines = []
-            self._device.close()
+        self._engines = {}
+        self._device.close()
 
-    def _lane_for(self, n: int) -> _Lane:
-        """A lane for ``n`` targets: an idle one, else a new one up to DEPTH, else the one started first."""
-        lanes = self._lanes.pop(n, None) or deque()
-        self._lanes[n] = lanes  # last used is last
-        if len(self._lanes) > _KEPT:
+    def _lane_for(self, side: int, n: int) -> _Lane:
+        """A lane for ``n`` targets: an idle one, else a new one up to DEPTH, else the one that was started first."""
+        key = (side, n)
+        lanes = self._lanes.pop(key, None) or deque()
+        self._lanes[key] = lanes
+        if len(self._lanes) > _KEPT * len(self.search_sizes):
             self._drop(next(iter(self._lanes)))
         lane = next((lane for lane in lanes if not lane.busy), None)
         if lane is None:
-            lane = _Lane(self._device, self._search, n) if len(lanes) < DEPTH else lanes[0]
+            lane = _Lane(self._device, self._engines["search", side], n) if len(lanes) < DEPTH else lanes[0]
         if lane in lanes:
             lanes.remove(lane)
         lanes.append(lane)
         return lane
 
-    def _drop(self, n: int) -> None:
-        for lane in self._lanes.pop(n):
+    def _drop(self, key: tuple[int, int]) -> None:
+        for lane in self._lanes.pop(key):
             lane.close()
+
+    def _require_tensors(self, engine: Engine, graph: GraphInfo, bundle: Bundle) -> None:
+        if {t.name: (t.dtype.name, list(t.shape)) for t in engine.tensors.values()} != {
+            t.name: (t.dtype, t.shape[1:]) for t in (*graph.inputs, *graph.outputs)
+        }:
+            raise BackendError(
+                f"the engine of {graph.file} has other inputs or outputs than the graph: "
+                f"build it again with  mvt-deploy build --model {bundle.folder}."
+            )

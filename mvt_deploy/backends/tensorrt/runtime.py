@@ -13,12 +13,12 @@ import numpy as np
 from ...errors import BackendError
 from ...files import write_whole
 from .flavour import Flavour
-from .store import Stored
+from .store import OptimizationProfile, Stored
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """An input or output of an engine; ``shape`` is one target's, without the batch."""
+    """An input or output of an engine; ``shape`` is that of a single target, without the batch."""
 
     name: str
     is_input: bool
@@ -38,8 +38,8 @@ class Engine:
     """A deserialised engine. There must be a GPU: open a device before making one.
 
     Args:
-        stored: the engine file and its sidecar, which must fit this machine.
-        flavour: the TensorRT it was built with.
+        stored: The engine's file and its sidecar, which must fit this machine.
+        flavour: The TensorRT it was built with.
 
     Raises:
         BackendError: TensorRT refuses the file.
@@ -59,12 +59,11 @@ class Engine:
         names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
         self.tensors = {name: self._tensor(name) for name in names}
         first = next(t.name for t in self.tensors.values() if t.is_input)
-        # (least, best, most) of the batch, for every profile
-        self._batches = [
-            tuple(int(shape[0]) for shape in engine.get_tensor_profile_shape(first, i))
+        self._profiles = [
+            OptimizationProfile(*(int(shape[0]) for shape in engine.get_tensor_profile_shape(first, i)))
             for i in range(engine.num_optimization_profiles)
         ]
-        self.max_batch = max(most for _, _, most in self._batches)
+        self.max_batch = max(profile.max for profile in self._profiles)
         self._cache = _RuntimeCache(engine, stored.path.with_suffix(".runtime.cache"))
 
     def _tensor(self, name: str) -> Tensor:
@@ -82,7 +81,7 @@ class Engine:
         Raises:
             BackendError: the engine takes fewer targets at once, or there is no memory for the execution.
         """
-        fitting = [(most - least, i) for i, (least, _, most) in enumerate(self._batches) if least <= n <= most]
+        fitting = [(p.max - p.min, i) for i, p in enumerate(self._profiles) if p.min <= n <= p.max]  # the narrowest
         if not fitting:
             raise BackendError(
                 f"this engine takes up to {self.max_batch} targets at once, not {n}: "
@@ -99,7 +98,7 @@ class Engine:
         return Execution(context)
 
     def close(self) -> None:
-        """Keep what TensorRT-RTX compiled for the next start, and free the engine; calling it twice is allowed."""
+        """Write what TensorRT-RTX compiled for the next start, and free the engine; calling it twice is allowed."""
         if self._engine is not None:
             self._cache.save()
             self._cache.release()

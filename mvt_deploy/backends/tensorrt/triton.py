@@ -1,8 +1,8 @@
-"""A bundle as a model repository for NVIDIA's Triton Inference Server: a template and a search model.
+"""A bundle as a model repository for NVIDIA's Triton Inference Server: a template model and search models.
 
 The models keep no state: a client sends a template crop once, keeps the features, and sends them with every search
-crop, so any number of streams share one server and Triton batches their requests. The format of ``config.pbtxt`` is
-Triton's ``model_config.proto``.
+crop, so that any number of streams share one server, and Triton batches their requests. The format of ``config.pbtxt``
+is Triton's ``model_config.proto``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ...bundle import Bundle, GraphInfo, TensorInfo
 from ...errors import BundleError, UserError
 from ...files import draft_folder, sha256
 from .flavour import TENSORRT
-from .store import Stored, graph_pair, stored_engines
+from .store import Stored, stored_engines
 
 PLATFORMS = {"onnx": "onnxruntime_onnx", "tensorrt": "tensorrt_plan"}
 _FILES = {"onnx": "model.onnx", "tensorrt": "model.plan"}
@@ -29,14 +29,15 @@ _TYPES = {"uint8": "TYPE_UINT8", "float32": "TYPE_FP32", "float16": "TYPE_FP16"}
 class TritonOptions:
     """How a repository is set up.
 
-    Args:
+    Attributes:
         platform: ``"onnx"`` (ONNX Runtime) or ``"tensorrt"`` (engines built on the server's GPU).
-        precision: of the graphs or engines.
-        max_batch: most requests in one batch; engines may allow less, which then counts.
-        instances: copies of each model that run at once, on every GPU.
-        kind: ``"gpu"``, ``"cpu"`` or ``"auto"``.
-        delay: longest wait for a fuller batch, in microseconds.
-        name: the models are ``<name>_template`` and ``<name>_search``.
+        precision: Precision of the graphs or engines.
+        max_batch: Largest number of requests in one batch; where engines allow less, theirs counts.
+        instances: Copies of each model that run at once on every GPU.
+        kind: Where the models run: ``"gpu"``, ``"cpu"`` or ``"auto"``.
+        delay: Longest wait for a fuller batch, in microseconds.
+        name: The models are named ``<name>_template`` and ``<name>_search``; a search model of another side than the
+            default is named ``<name>_search_s<side>``.
     """
 
     platform: str = "onnx"
@@ -52,53 +53,63 @@ class TritonOptions:
             if value not in names:
                 raise UserError(f"there is no Triton {what} '{value}': choose one of {', '.join(names)}.")
         if self.max_batch < 1 or self.instances < 1 or self.delay < 0:
-            raise UserError("a Triton model has --max-batch and --instances of at least 1, and no negative --delay.")
+            raise UserError("a Triton model has max_batch and instances of at least 1, and no negative delay.")
         if not self.name.replace("_", "").replace("-", "").isalnum():
             raise UserError(f"'{self.name}' is no model name: use letters, digits, - and _.")
 
 
 def write_repository(bundle: Bundle, folder: Path, options: TritonOptions) -> list[Path]:
-    """Write the two models into a repository folder; other models there stay, earlier ones of this name are replaced.
+    """Write the bundle's models into a repository folder: the template model, and a search model per side.
+
+    Other models in the folder stay; earlier ones of the same names are replaced.
+
+    Args:
+        bundle: An opened bundle.
+        folder: The repository.
+        options: How the repository is set up.
 
     Returns:
         The models' folders.
 
     Raises:
-        BundleError: the bundle lacks such graphs or engines, or the folder cannot be written.
+        BundleError: The bundle lacks such graphs or engines, or the folder cannot be written.
     """
     models = []
-    for graph in graph_pair(bundle, options.precision):
+    default = bundle.graphs("tensorrt", options.precision)
+    sides = bundle.sizes_of("tensorrt", options.precision, "auto")
+    others = [
+        bundle.graphs("tensorrt", options.precision, side).search for side in sides if side != default.search.side
+    ]
+    for graph in (*default, *others):
+        name = f"{options.name}_{graph.role}" + (f"_s{graph.side}" if graph in others else "")
         if options.platform == "tensorrt":
             engine = _engine(bundle, graph)
-            most = max(profile.most for profile in engine.info.profiles)
-            text = config(graph, options, min(options.max_batch, most), len(engine.info.profiles))
-            models.append((graph, engine.path, text))
+            max_batch = min(options.max_batch, max(profile.max for profile in engine.info.profiles))
+            models.append((name, engine.path, config(graph, name, options, max_batch, len(engine.info.profiles))))
         else:
-            models.append((graph, bundle.path(graph), config(graph, options, options.max_batch)))
+            models.append((name, bundle.path(graph), config(graph, name, options, options.max_batch)))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return [
-            _write_model(folder / f"{options.name}_{graph.role}", file, text, _FILES[options.platform])
-            for graph, file, text in models
-        ]
+        return [_write_model(folder / name, file, text, _FILES[options.platform]) for name, file, text in models]
     except OSError as error:
         raise BundleError(f"cannot write a model repository at {folder} ({error.strerror}).") from error
 
 
-def config(graph: GraphInfo, options: TritonOptions, max_batch: int, profiles: int = 0) -> str:
+def config(graph: GraphInfo, name: str, options: TritonOptions, max_batch: int, profiles: int = 0) -> str:
     """``config.pbtxt`` of one model.
 
     Args:
-        graph: its inputs and outputs.
-        options: how it is set up.
-        max_batch: most requests in one batch.
-        profiles: number of optimisation profiles of an engine; 0 for ONNX.
+        graph: The graph whose inputs and outputs the model has.
+        name: Name of the model.
+        options: How the repository is set up.
+        max_batch: Largest number of requests in one batch.
+        profiles: Number of optimisation profiles of an engine; 0 for ONNX.
     """
     group = [f"count: {options.instances}", f"kind: {KINDS[options.kind]}"]
     if profiles:
         group.append(f"profile: [ {', '.join(json.dumps(str(i)) for i in range(profiles))} ]")
     lines = [
-        f'name: "{options.name}_{graph.role}"',
+        f'name: "{name}"',
         f'platform: "{PLATFORMS[options.platform]}"',
         f"max_batch_size: {max_batch}",
         *_tensors("input", graph.inputs),
@@ -118,13 +129,13 @@ def _tensors(what: str, tensors: Iterable[TensorInfo]) -> list[str]:
 
 
 def _dims(tensor: TensorInfo) -> str:
-    """Sides without the batch. One number a target has none, which Triton wants written as ``[ 1 ]`` and taken away."""
+    """Shape without the batch. A scalar per target has none, which Triton wants as ``[ 1 ]``, reshaped to ``[ ]``."""
     sides = tensor.shape[1:]
     return f"dims: {sides}" if sides else "dims: [ 1 ], reshape { shape: [ ] }"
 
 
 def _engine(bundle: Bundle, graph: GraphInfo) -> Stored:
-    """The bundle's only engine of a graph for Triton's TensorRT backend."""
+    """The bundle's only engine of a graph that Triton's TensorRT backend can run."""
     flag = "" if graph.precision == "fp32" else f" --{graph.precision}"
     fitting = [e for e in stored_engines(bundle) if e.info.flavour == TENSORRT and e.info.graph_sha256 == graph.sha256]
     if not fitting:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ...backends.base import Backend
 from ...backends.ort import OrtBackend
@@ -92,26 +90,4 @@ def open_graphs(bundle: Bundle, precision: str, target: str, threads: int | None
     if target == "openvino":
         with contextlib.suppress(MissingExtra):
             return load(bundle.folder, "openvino", precision=precision, threads=threads)
-    own = _only(bundle, precision, target)
-    backend = OrtBackend(own, "cpu", precision, threads, _as_written if target == "tensorrt" else _with_defaults)
-    backend.label = f"ort cpu {precision}" + ("" if target in ("portable", "ort") else f" ({target} graphs)")
-    return backend
-
-
-def _only(bundle: Bundle, precision: str, target: str) -> Bundle:
-    """The bundle as if the graphs for one target were its portable ones."""
-    search = bundle.graph("search", precision, (target,))
-    templates = {(g.precision, g.target): g for g in bundle.manifest.graphs if g.role == "template"}
-    order = ((precision, target), (precision, "portable"), ("fp32", "portable"))
-    template = next(templates[key] for key in order if key in templates)
-    graphs = [replace(g, precision=precision, target="portable") for g in (template, search)]
-    return Bundle(bundle.folder, replace(bundle.manifest, graphs=graphs))
-
-
-def _as_written(options: Any) -> None:
-    """ONNX Runtime's own int8 operators for fp16 Q/DQ pairs give wrong numbers."""
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
-
-
-def _with_defaults(_options: Any) -> None:
-    pass
+    return OrtBackend(bundle, "cpu", precision, threads, runtime=target)

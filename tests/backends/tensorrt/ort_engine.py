@@ -18,10 +18,10 @@ from host_device import HostDevice
 
 from mvt_deploy.backends.tensorrt.flavour import Flavour
 from mvt_deploy.backends.tensorrt.plan import Plan
-from mvt_deploy.backends.tensorrt.store import EngineInfo, Profile, Stored, graph_pair, write_engine
+from mvt_deploy.backends.tensorrt.store import EngineInfo, OptimizationProfile, Stored, write_engine
 from mvt_deploy.bundle import Bundle
 
-PROFILES = [Profile(1, 1, 1), Profile(1, 4, 8)]
+PROFILES = [OptimizationProfile(1, 1, 1), OptimizationProfile(1, 4, 8)]
 _TYPES = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
@@ -58,7 +58,7 @@ class OrtEngine:
 
     def get_tensor_profile_shape(self, name: str, index: int) -> list[tuple[int, ...]]:
         p, rest = PROFILES[index], self.get_tensor_shape(name)[1:]
-        return [(p.least, *rest), (p.best, *rest), (p.most, *rest)]
+        return [(p.min, *rest), (p.opt, *rest), (p.max, *rest)]
 
     def create_execution_context(self) -> OrtContext:
         return OrtContext(self)
@@ -125,7 +125,7 @@ def store(
 ) -> list[Stored]:
     """The engines of a precision, "built" by a flavour for a device."""
     stored = []
-    for graph in graph_pair(bundle, precision):
+    for graph in bundle.graphs("tensorrt", precision):
         content = bundle.path(graph).read_bytes() if blob is None else blob
         digest = hashlib.sha256(content).hexdigest()
         facts: dict[str, Any] = {

@@ -14,7 +14,7 @@ onnx = pytest.importorskip("onnx")
 
 from mvt_deploy.backends.tensorrt.build import BuildOptions, build_engines, compile_graph
 from mvt_deploy.backends.tensorrt.flavour import RTX, TENSORRT, Flavour, choose_builder, open_flavour
-from mvt_deploy.backends.tensorrt.store import Profile, stored_engines
+from mvt_deploy.backends.tensorrt.store import OptimizationProfile, stored_engines
 from mvt_deploy.bundle import Bundle, TensorInfo, open_bundle
 from mvt_deploy.errors import BackendError, BundleError
 from mvt_deploy.files import sha256
@@ -39,33 +39,43 @@ class Recorded:
     """A progress that remembers."""
 
     def __init__(self) -> None:
+        self.said: list[str] = []
         self.begun: list[str] = []
-        self.steps = 0
+        self.steps = 0.0
         self.ended: list[str] = []
 
-    def start(self, phase: str, steps: int) -> None:
-        self.begun.append(phase)
+    def message(self, text: str) -> None:
+        self.said.append(text)
 
-    def step(self, phase: str) -> None:
-        self.steps += 1
+    def task(self, name: str, total: float | None = None, done: float = 0) -> RecordedTask:
+        self.begun.append(name)
+        return RecordedTask(self, name)
 
-    def finish(self, phase: str) -> None:
-        self.ended.append(phase)
+
+class RecordedTask:
+    def __init__(self, record: Recorded, name: str) -> None:
+        self.record, self.name = record, name
+
+    def advance(self, steps: float = 1, note: str | None = None) -> None:
+        self.record.steps += steps
+
+    def finish(self) -> None:
+        self.record.ended.append(self.name)
 
 
 def test_fp16_for_one_and_for_any_number(copied: Bundle, rtx: Flavour) -> None:
-    progress, said = Recorded(), []
-    template, search = build_engines(copied, "fp16", rtx, None, BuildOptions(), progress, said.append)
-    assert [s.split(" with ")[0] for s in said] == [
-        "building the fp16 template engine",
-        "building the fp16 search engine",
+    progress = Recorded()
+    template, search = build_engines(copied, "fp16", rtx, None, BuildOptions(), progress)
+    assert [s.split(" with ")[0] for s in progress.said] == [
+        "building template.fp16.engine",
+        "building search.fp16.engine",
     ]
     assert sorted(progress.begun) == sorted(progress.ended)
     assert progress.steps > 0
     folder = copied.engines / f"tensorrt_rtx-{rtx.version}-any"
     assert search.path == folder / "search.fp16.engine"
     info = search.info
-    assert info.profiles == [Profile(1, 1, 1), Profile(1, 32, 64)]
+    assert info.profiles == [OptimizationProfile(1, 1, 1), OptimizationProfile(1, 32, 64)]
     assert info.graph_sha256 == copied.graph("search", "fp16").sha256
     assert info.sha256 == sha256(search.path)
     assert search.path.read_bytes()[:4] != b"{\n"  # pure engine: facts are beside it
@@ -89,7 +99,7 @@ def test_fp32_for_one_target(copied: Bundle, rtx: Flavour) -> None:
     template, search = build_engines(copied, "fp32", rtx, None, options)
     assert template.path.parent.name == f"tensorrt_rtx-{rtx.version}-sm89"
     assert search.info.compute_capabilities == ["8.9"]
-    assert search.info.profiles == [Profile(1, 1, 1)]
+    assert search.info.profiles == [OptimizationProfile(1, 1, 1)]
     assert search.info.plan is not None
     assert search.info.plan.convolutions == CONVOLUTIONS
     assert search.info.plan.half_norms == 0
@@ -147,10 +157,10 @@ def test_options_and_flavours_that_make_no_sense(rtx: Flavour, monkeypatch: pyte
     full = Flavour(TENSORRT, "10.3.0", None)
     with pytest.raises(BackendError, match=r"builds for the GPU in this machine \(8\.7\), not for 8\.9"):
         full.targets("8.7", "8.9")
-    monkeypatch.setattr("mvt_deploy.backends.tensorrt.flavour.installed", lambda: [full])
+    monkeypatch.setattr("mvt_deploy.backends.tensorrt.flavour.installed_flavours", lambda: [full])
     with pytest.raises(BackendError, match=r"there is no NVIDIA GPU here.*mvt-deploy\[trt-rtx\]"):
         choose_builder(None, gpu=False)
-    monkeypatch.setattr("mvt_deploy.backends.tensorrt.flavour.installed", lambda: [full, rtx])
+    monkeypatch.setattr("mvt_deploy.backends.tensorrt.flavour.installed_flavours", lambda: [full, rtx])
     assert choose_builder(None, gpu=False) is rtx
     assert choose_builder(None, gpu=True) is full
 

@@ -192,7 +192,7 @@ def test_wrong_input_is_refused(model: TensorRtBackend, pairs: CropPairs) -> Non
     features = model.template(pairs.template[:2])
     with pytest.raises(BackendError, match="crops are uint8"):
         model.search(pairs.template, features)
-    with pytest.raises(BackendError, match="one crop a target"):
+    with pytest.raises(BackendError, match="one crop per target"):
         model.search(pairs.search, features)
     many = np.repeat(pairs.template[:1], 9, axis=0)
     with pytest.raises(BackendError, match=r"up to 8 targets at once, not 9: .*--max-batch 9"):

@@ -34,6 +34,7 @@ class Still:
 
     def __init__(self, shift: float = 0.0, score: float = 0.8, nan_at: int = -1, precision: str = "fp16") -> None:
         self.label = f"still cpu {precision}"
+        self.precision = precision
         self._shift, self._score, self._nan_at = shift, score, nan_at
         self._frame = 0
 
