@@ -21,7 +21,7 @@ import typer
 from reports import RESULTS, machine_name, script, write_json
 from torch.utils.flop_counter import FlopCounterMode
 
-from mvt_deploy.backends.ort import OPENVINO_HINTS
+from mvt_deploy.backends.onnx_session import OPENVINO_HINTS
 from mvt_deploy.backends.registry import load
 from mvt_deploy.bench.candidates import Candidate, parse
 from mvt_deploy.bench.clip import BenchClip, encode, photograph
