@@ -6,6 +6,8 @@ figures was measured by this project.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 MACHINE = "Intel i9-12900KF (16 cores), NVIDIA RTX 3090"
 
 PARAMETERS = 5.5e6
@@ -56,9 +58,9 @@ FUSION: Table = (
 )
 
 
-def markdown(head: tuple[str, ...], rows: tuple[tuple[str, ...], ...] | list[tuple[str, ...]]) -> str:
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Format a table in Markdown."""
-    return "\n".join("| " + " | ".join(row) + " |" for row in (head, ("---",) * len(head), *rows))
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows))
 
 
 def tables() -> str:

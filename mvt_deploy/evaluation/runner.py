@@ -11,8 +11,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..backends.base import Backend
 from ..backends.registry import load
-from ..bundle import open_bundle
+from ..bundle import SearchSize, open_bundle
 from ..errors import MissingExtra, UserError
 from ..geometry import BGRImage
 from ..groundtruth import Boxes
@@ -56,6 +57,8 @@ class TrackerFactory:
             :meth:`resolve_auto`.
         fusion: False runs the paper's ablation: tokens of template and search region attend only within themselves.
         threads: CPU threads of the network; None is the runtime's choice.
+        search_size: Side of the search crops in pixels, one of those the bundle holds; ``"auto"`` lets the tracker choose
+            it for every frame; None is the bundle's default.
     """
 
     bundle: Path
@@ -64,13 +67,15 @@ class TrackerFactory:
     provider: str = "cpu"
     fusion: bool = True
     threads: int | None = None
+    search_size: SearchSize = None
 
     @property
     def label(self) -> str:
         """A short name for tables and folders."""
         provider = "" if self.provider == "cpu" else self.provider
         fusion = "" if self.fusion else "no-fusion"
-        parts = [self.bundle.name, self.backend, provider, self.precision or "fp32", fusion]
+        side = "" if self.search_size is None else f"search-{self.search_size}"
+        parts = [self.bundle.name, self.backend, provider, self.precision or "fp32", side, fusion]
         return "-".join(part for part in parts if part)
 
     def describe(self) -> dict[str, Any]:
@@ -79,6 +84,7 @@ class TrackerFactory:
         Raises:
             BundleError: There is no bundle.
         """
+        side = {} if self.search_size is None else {"search_size": self.search_size}
         return {
             "label": self.label,
             "checkpoint": open_bundle(self.bundle).manifest.checkpoint.sha256,
@@ -86,6 +92,7 @@ class TrackerFactory:
             "precision": self.precision or "fp32",
             "provider": self.provider,
             "fusion": self.fusion,
+            **side,
         }
 
     def resolve_auto(self) -> TrackerFactory:
@@ -96,7 +103,7 @@ class TrackerFactory:
         """
         if self.provider != "auto":
             return replace(self, precision=self.precision or "fp32")
-        opened = load(self.bundle, self.backend, provider=self.provider, precision=self.precision, threads=self.threads)
+        opened = self._load()
         backend, provider, precision = opened.name, opened.provider, opened.precision
         opened.close()
         return replace(self, backend=backend, provider=provider, precision=precision)
@@ -111,6 +118,16 @@ class TrackerFactory:
             return self
         return replace(self, threads=1 if jobs is None else max(1, (os.cpu_count() or 1) // max(jobs, 1)))
 
+    def _load(self) -> Backend:
+        return load(
+            self.bundle,
+            self.backend,
+            provider=self.provider,
+            precision=self.precision,
+            threads=self.threads,
+            search_size=self.search_size,
+        )
+
     def __call__(self) -> Tracker:
         """Open the bundle and make a tracker.
 
@@ -118,12 +135,12 @@ class TrackerFactory:
             UserError: The bundle, the backend or the combination is not available.
         """
         if self.fusion:
-            backend = load(
-                self.bundle, self.backend, provider=self.provider, precision=self.precision, threads=self.threads
+            return Tracker(self._load(), lost=None)
+        if (self.backend, self.provider, self.precision or "fp32", self.search_size) != ("torch", "cpu", "fp32", None):
+            raise UserError(
+                "--no-fusion changes the network, which only the torch backend in fp32 can run, at the default search "
+                "size: use those."
             )
-            return Tracker(backend, lost=None)
-        if (self.backend, self.provider, self.precision or "fp32") != ("torch", "cpu", "fp32"):
-            raise UserError("--no-fusion changes the network, which only the torch backend in fp32 can run: use those.")
         try:
             from ..backends.torch import TorchBackend
         except ImportError as error:

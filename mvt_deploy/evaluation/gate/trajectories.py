@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...backends.base import Backend, Features
-from ...bundle import ClipOverlap, Gate
+from ...bundle import ClipOverlap, Gate, SearchSize
 from ...errors import NonFiniteError, UserError
 from ...geometry import Box, crop, crop_window, iou, map_back
 from ...geometry import clip as clip_box
@@ -25,8 +25,24 @@ from .clips import GateClip
 LIMITS = {"fp32": 0.002, "fp16": 0.002, "bf16": 0.01, "int8": 0.01}
 """Largest drop of AO (0..1) against fp32 that passes, by precision."""
 
+SIDE_LIMIT = 0.005
+"""Largest drop of AO that passes at another side of the search crop than the default, where the precision's is smaller."""
+AUTO_LIMIT = 0.003
+"""Largest drop of AO that passes where the tracker chooses the side, where the precision's is smaller."""
+
 _UNCHANGED = 5e-5
 """Change of AO that four decimals show as zero."""
+
+
+def limit_for(precision: str, search_size: SearchSize = None) -> float:
+    """Return the largest drop of AO that passes against fp32 at the default side.
+
+    Args:
+        precision: The candidate's precision.
+        search_size: Side of its search crops; None is the default side, ``"auto"`` the tracker's choice.
+    """
+    by_side = 0.0 if search_size is None else AUTO_LIMIT if search_size == "auto" else SIDE_LIMIT
+    return max(LIMITS[precision], by_side)
 
 
 def _ignore(_frames: int) -> None:
@@ -89,6 +105,9 @@ def replay_windows(backend: Backend, clip: GateClip, path: Trajectory, advance: 
     and then shifts a window, and from there on the trajectory is another one, neither worse nor better. In the same
     windows the backend's own error is all that differs.
 
+    A backend of another search size looks at a window of its own size around the same place; one of several sides at
+    its default.
+
     Args:
         backend: Runs the network.
         clip: The clip that was tracked.
@@ -124,6 +143,7 @@ def run_gate(
     limit: float | None = None,
     *,
     precision: str,
+    search_size: SearchSize = None,
     progress: Progress = SILENT,
 ) -> Gate:
     """Judge a candidate against a reference over clips.
@@ -132,8 +152,9 @@ def run_gate(
         reference: Backend that runs the fp32 graphs.
         candidate: Backend that is judged.
         clips: Clips of at least two frames each.
-        limit: Largest drop of AO that passes, 0..1; None takes that of the precision from :data:`LIMITS`.
+        limit: Largest drop of AO that passes, 0..1; None takes that of :func:`limit_for`.
         precision: The candidate's precision.
+        search_size: Side of the candidate's search crops, if it is not the default: a number of pixels, or ``"auto"``.
         progress: Receives the frames tracked: three times the clips' frames in all.
 
     Raises:
@@ -142,7 +163,17 @@ def run_gate(
     with progress.task("frames", 3 * sum(clip.count for clip in clips)) as frames:
         tracked = [track_clip(reference, clip, frames.advance) for clip in clips]
         own, replayed = run_candidate(candidate, clips, tracked, frames.advance)
-    return judge(reference.label, tracked, candidate.label, own, replayed, clips, precision, limit=limit)
+    return judge(
+        reference.label,
+        tracked,
+        candidate.label,
+        own,
+        replayed,
+        clips,
+        precision,
+        limit=limit,
+        search_size=search_size,
+    )
 
 
 def run_candidate(
@@ -173,6 +204,7 @@ def judge(
     precision: str,
     target: str = "portable",
     limit: float | None = None,
+    search_size: SearchSize = None,
 ) -> Gate:
     """Decide over trajectories of the same clips.
 
@@ -193,14 +225,15 @@ def judge(
         clips: The clips, in the order of the trajectories.
         precision: The candidate's precision.
         target: Target of the candidate's search graph (a :class:`~mvt_deploy.bundle.GraphInfo`'s).
-        limit: Largest drop of AO that passes, 0..1; None takes that of the precision from :data:`LIMITS`.
+        limit: Largest drop of AO that passes, 0..1; None takes that of :func:`limit_for`.
+        search_size: Side of the candidate's search crops, if it is not the default: a number of pixels, or ``"auto"``.
 
     Raises:
         UserError: There is no clip, or one of fewer than two frames.
     """
     if not clips or min(clip.count for clip in clips) < 2:
         raise UserError("trajectories are compared over clips of at least two frames: give a folder of such clips.")
-    limit = LIMITS[precision] if limit is None else limit
+    limit = limit_for(precision, search_size) if limit is None else limit
     truths = [c.truth if len(c.truth) == c.count else r.boxes for c, r in zip(clips, reference, strict=True)]
     reference_scores = _scores(clips, reference, truths)
     ao = compare_runs(reference_scores, _scores(clips, candidate, truths))[0]
@@ -212,7 +245,7 @@ def judge(
     passed, reason = _verdict(ao, same.difference, limit, nonfinite)
     return Gate(
         reference=reference_label,
-        candidate=candidate_label,
+        candidate=candidate_label if search_size is None else f"{candidate_label}, search size {search_size}",
         precision=precision,
         target=target,
         clips=len(clips),
@@ -234,6 +267,7 @@ def judge(
         limit=limit,
         passed=passed,
         reason=reason,
+        search_size=search_size,
     )
 
 
