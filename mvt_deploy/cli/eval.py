@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Model, Precision, Provider, Threads, ensure_model, say
+from .options import Model, Precision, Provider, SearchSizeText, Threads, ensure_model, parse_search_size, say
 
 
 def eval(
@@ -20,6 +20,7 @@ def eval(
     provider: Provider = "cpu",
     precision: Precision = None,
     threads: Threads = None,
+    search_size: SearchSizeText = None,
     format: Annotated[
         str,
         typer.Option(
@@ -64,8 +65,8 @@ def eval(
 
     benchmark = open_dataset(dataset, format, split)
     folder = ensure_model(model)
-    backend = backend or ("torch" if no_fusion else "ort")
-    factory = TrackerFactory(folder, backend, precision, provider, not no_fusion, threads).resolve_auto()
+    backend, side = backend or ("torch" if no_fusion else "ort"), parse_search_size(search_size)
+    factory = TrackerFactory(folder, backend, precision, provider, not no_fusion, threads, side).resolve_auto()
     place = output or default_output(benchmark, factory)
     notes = exposure_notes(benchmark, open_bundle(folder))
     with open_executor(jobs, ray, threads) as executor, Bars() as bars:

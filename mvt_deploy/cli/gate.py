@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import BackendName, Device, Model, Provider, Threads, open_model
+from .options import BackendName, Device, Model, Provider, SearchSizeText, Threads, open_model, parse_search_size
 
 
 def gate(
@@ -21,20 +21,31 @@ def gate(
     backend: BackendName = "ort",
     provider: Provider = "cpu",
     precision: Annotated[
-        str, typer.Option("--precision", help="Precision that is judged: fp16, int8 or bf16.")
-    ] = "fp16",
+        str | None,
+        typer.Option(
+            "--precision",
+            help="Precision to judge: fp16, int8, bf16 or, at another search size, fp32. Default: fp16, with "
+            "--search-size fp32.",
+        ),
+    ] = None,
     device: Device = "cpu",
     threads: Threads = None,
+    search_size: SearchSizeText = None,
     limit: Annotated[
         float | None,
-        typer.Option("--limit", help="Largest drop of AO that passes, 0..1; default: that of the precision."),
+        typer.Option(
+            "--limit", help="Largest drop of AO that passes, 0..1; default: that of the precision and the search size."
+        ),
     ] = None,
     frames: Annotated[
         int | None, typer.Option("--frames", min=2, help="Largest number of frames of each clip; default: all.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON instead of a table.")] = False,
 ) -> None:
-    """Judge a precision by its trajectories against fp32 (ort, cpu); exits with 1 where it does not pass."""
+    """Judge a precision or a search size by its trajectories against fp32 (ort, cpu) at the default search size.
+
+    Exits with 1 where it does not pass.
+    """
     from rich.console import Console
 
     from ..errors import UserError
@@ -47,10 +58,15 @@ def gate(
     if limit is not None and not 0 <= limit <= 1:
         raise UserError(f"--limit is a drop of AO, 0 to 1, not {limit}.")
     chosen = rendered(frames or FRAMES) if clips is None else from_dataset(open_dataset(clips), frames)
-    reference = open_model(model, "ort", threads=threads)
-    candidate = open_model(model, backend, provider, precision, threads, device)
-    with Bars() as bars:
-        verdict = run_gate(reference, candidate, chosen, limit, precision=precision, progress=bars)
+    side = parse_search_size(search_size)
+    precision = precision or ("fp16" if side is None else "fp32")
+    with (
+        open_model(model, "ort", threads=threads) as reference,
+        open_model(model, backend, provider, precision, threads, device, side) as candidate,
+        Bars() as bars,
+    ):
+        side = None if side == reference.spec.search_size else side
+        verdict = run_gate(reference, candidate, chosen, limit, precision=precision, search_size=side, progress=bars)
     if json:
         print(gate_json(verdict))
     else:

@@ -10,7 +10,9 @@ import typer
 from .. import bundle
 from ..backends.base import Backend
 from ..backends.registry import load
+from ..bundle import SearchSize
 from ..default_bundle import default_bundle, default_folder
+from ..errors import UserError
 from . import logs
 
 Model = Annotated[
@@ -41,6 +43,15 @@ Precision = Annotated[
 Device = Annotated[
     str,
     typer.Option("--device", help="Device of PyTorch: cpu (the fp32 reference) or cuda (fp16 and bf16 too)."),
+]
+SearchSizeText = Annotated[
+    str | None,
+    typer.Option(
+        "--search-size",
+        metavar="N|auto",
+        help="Side of the search crops in pixels, one of those the bundle holds, or auto: the tracker chooses it for "
+        "every frame. Default: the bundle's, 256.",
+    ),
 ]
 Threads = Annotated[
     int | None, typer.Option("--threads", help="CPU threads of the network. Default: the runtime's choice.")
@@ -73,6 +84,19 @@ def ensure_model(model: Path | None) -> Path:
     return folder
 
 
+def parse_search_size(text: str | None) -> SearchSize:
+    """The side of the search crops that ``--search-size`` gives: a number of pixels, ``"auto"``, or None.
+
+    Raises:
+        UserError: The text is something else.
+    """
+    if text is None or text == "auto":
+        return text  # type: ignore[return-value]
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise UserError(f"--search-size is a side in pixels, such as 256, or auto, not '{text}'.")
+    return int(text)
+
+
 def open_model(
     model: Path | None,
     backend: str,
@@ -80,9 +104,18 @@ def open_model(
     precision: str | None = None,
     threads: int | None = None,
     device: str = "cpu",
+    search_size: SearchSize = None,
 ) -> Backend:
     """Open a bundle; see :func:`ensure_model` for None, and :func:`mvt_deploy.load` for the rest."""
-    opened = load(ensure_model(model), backend, provider=provider, precision=precision, threads=threads, device=device)
+    opened = load(
+        ensure_model(model),
+        backend,
+        provider=provider,
+        precision=precision,
+        threads=threads,
+        device=device,
+        search_size=search_size,
+    )
     if provider == "auto":
         say(f"fastest here: {opened.label}")
     return opened

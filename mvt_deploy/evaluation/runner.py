@@ -57,8 +57,8 @@ class TrackerFactory:
             :meth:`resolve_auto`.
         fusion: False runs the paper's ablation: tokens of template and search region attend only within themselves.
         threads: CPU threads of the network; None is the runtime's choice.
-        search_size: Side of the search crops in pixels, one of those the bundle holds; ``"auto"`` lets the tracker choose
-            it for every frame; None is the bundle's default.
+        search_size: Side of the search crops in pixels, one of those the bundle holds; ``"auto"`` lets the tracker
+            choose it for every frame; None is the bundle's default.
     """
 
     bundle: Path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import cv2
@@ -86,6 +87,26 @@ def test_a_refusal_before_the_work_shows_no_bars(
     shown = capfd.readouterr().err
     assert "1/2" in shown
     assert "15/30" in shown
+
+
+def test_a_search_size_is_another_run(tmp_path: Path) -> None:
+    sys.path.insert(0, str(Path(__file__).parents[1] / "fuzz"))
+    from tiny import tiny_bundle
+
+    data, model = clip(tmp_path / "square"), tiny_bundle(tmp_path / "tiny", sides=(192, 256))
+    code, shown = call(data, "--model", model, "-o", tmp_path / "192", "--search-size", 192, "--json")
+    assert code == 0
+    report = json.loads(shown)
+    assert report["tracker"]["search_size"] == 192
+    assert report["label"] == "tiny-ort-fp32-search-192"
+    assert report["latency_ms"]["p50"] > 0
+    assert call(data, "--model", model, "-o", tmp_path / "256", "--json")[0] == 0
+    boxes = [np.loadtxt(tmp_path / side / "results" / "square.txt", delimiter=",") for side in ("192", "256")]
+    assert np.abs(boxes[0] - boxes[1]).max() > 0
+    with pytest.raises(UserError, match="of side 224, only of 192 and 256"):
+        call(data, "--model", model, "-o", tmp_path / "224", "--search-size", 224)
+    with pytest.raises(UserError, match="a side in pixels, such as 256, or auto, not '-1'"):
+        call(data, "--model", model, "-o", tmp_path / "minus", "--search-size=-1")
 
 
 def test_mistakes_are_sentences(bundle: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ...backends.base import Backend
 from ...backends.ort import OrtBackend
 from ...backends.registry import load
-from ...bundle import Bundle, Gate, open_bundle
+from ...bundle import Bundle, Gate, SearchSize, open_bundle
 from ...errors import MissingExtra
 from ...progress import SILENT, Progress
 from .clips import GateClip, rendered
@@ -22,7 +22,7 @@ class Judge:
     Args:
         clips: What to track; None renders short clips from the shipped photographs.
         limits: Largest drop of AO that passes, by precision; a precision that is not named has its own limit, see
-            :data:`~mvt_deploy.evaluation.gate.trajectories.LIMITS`.
+            :func:`~mvt_deploy.evaluation.gate.trajectories.limit_for`.
         threads: CPU threads of the network; None is the runtime's choice.
         progress: Receives the frames tracked.
     """
@@ -39,7 +39,7 @@ class Judge:
         self._references: dict[Path, tuple[str, list[Trajectory]]] = {}
         self._frames = sum(clip.count for clip in self.clips)
 
-    def __call__(self, folder: Path, precision: str, target: str) -> Gate:
+    def __call__(self, folder: Path, precision: str, target: str, search_size: SearchSize = None) -> Gate:
         """Judge the graphs of one precision.
 
         OpenVINO runs its own graphs where it is installed; all others run in ONNX Runtime on the CPU, which computes
@@ -49,19 +49,22 @@ class Judge:
             folder: Folder of the bundle.
             precision: Precision of the graphs.
             target: The runtime they were made for: ``portable``, ``ort``, ``openvino`` or ``tensorrt``.
+            search_size: Side of the search crops, if it is not the default: a number of pixels, or ``"auto"``.
 
         Raises:
             UserError: The bundle lacks such graphs, or they do not run.
         """
         label, reference = self._reference(folder)
-        graphs = open_graphs(open_bundle(folder), precision, target, self._threads)
+        graphs = open_graphs(open_bundle(folder), precision, target, self._threads, search_size)
         with (
             contextlib.closing(graphs) as candidate,
             self._progress.task(f"frames with {candidate.label}", 2 * self._frames) as frames,
         ):
             own, replayed = run_candidate(candidate, self.clips, reference, frames.advance)
         limit = self._limits.get(precision)
-        return judge(label, reference, candidate.label, own, replayed, self.clips, precision, target, limit)
+        return judge(
+            label, reference, candidate.label, own, replayed, self.clips, precision, target, limit, search_size
+        )
 
     def _reference(self, folder: Path) -> tuple[str, list[Trajectory]]:
         if folder not in self._references:
@@ -74,7 +77,9 @@ class Judge:
         return self._references[folder]
 
 
-def open_graphs(bundle: Bundle, precision: str, target: str, threads: int | None = None) -> Backend:
+def open_graphs(
+    bundle: Bundle, precision: str, target: str, threads: int | None = None, search_size: SearchSize = None
+) -> Backend:
     """Open a backend that runs one precision's graphs, made for a target, on this machine's CPU.
 
     Args:
@@ -82,6 +87,7 @@ def open_graphs(bundle: Bundle, precision: str, target: str, threads: int | None
         precision: Precision of the graphs.
         target: The runtime they were made for.
         threads: CPU threads of the network; None is the runtime's choice.
+        search_size: Side of the search crops: a number of pixels, ``"auto"`` for all sides, or None for the default.
 
     Raises:
         BundleError: The bundle has no such graphs.
@@ -89,5 +95,5 @@ def open_graphs(bundle: Bundle, precision: str, target: str, threads: int | None
     """
     if target == "openvino":
         with contextlib.suppress(MissingExtra):
-            return load(bundle.folder, "openvino", precision=precision, threads=threads)
-    return OrtBackend(bundle, "cpu", precision, threads, runtime=target)
+            return load(bundle.folder, "openvino", precision=precision, threads=threads, search_size=search_size)
+    return OrtBackend(bundle, "cpu", precision, threads, search_size=search_size, runtime=target)

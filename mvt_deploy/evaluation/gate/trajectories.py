@@ -26,9 +26,9 @@ LIMITS = {"fp32": 0.002, "fp16": 0.002, "bf16": 0.01, "int8": 0.01}
 """Largest drop of AO (0..1) against fp32 that passes, by precision."""
 
 SIDE_LIMIT = 0.005
-"""Largest drop of AO that passes at another side of the search crop than the default, where the precision's is smaller."""
+"""Largest drop of AO that passes at another side than the default, unless the precision's is larger."""
 AUTO_LIMIT = 0.003
-"""Largest drop of AO that passes where the tracker chooses the side, where the precision's is smaller."""
+"""Largest drop of AO that passes where the tracker chooses the side, unless the precision's is larger."""
 
 _UNCHANGED = 5e-5
 """Change of AO that four decimals show as zero."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,13 +14,17 @@ from typer.testing import CliRunner
 
 from mvt_deploy.backends.base import SearchResult, TrackerSpec
 from mvt_deploy.bundle import Gate, parse
+from mvt_deploy.cli.main import app
 from mvt_deploy.errors import NonFiniteError, UserError
 from mvt_deploy.evaluation.gate.clips import GateClip, rendered
 from mvt_deploy.evaluation.gate.judge import Judge
 from mvt_deploy.evaluation.gate.trajectories import (
+    AUTO_LIMIT,
     LIMITS,
+    SIDE_LIMIT,
     describe_change,
     judge,
+    limit_for,
     replay_windows,
     run_gate,
     track_clip,
@@ -167,6 +172,38 @@ def test_a_candidate_that_does_better_is_not_said_to_drop() -> None:
     assert gate.reason == "AO rises by 0.4000, within the limit 0.002"
 
 
+def test_limits_by_precision_and_side() -> None:
+    assert limit_for("fp16") == LIMITS["fp16"]
+    assert (limit_for("fp32", 192), limit_for("fp32", "auto")) == (SIDE_LIMIT, AUTO_LIMIT)
+    assert limit_for("int8", 192) == max(LIMITS["int8"], SIDE_LIMIT)
+    assert limit_for("int8", "auto") == max(LIMITS["int8"], AUTO_LIMIT)
+
+
+def test_a_search_size_is_judged_like_a_precision(tmp_path: Path) -> None:
+    """On graphs of a few kilobytes, whose box follows the colours of the crop: another side gives another box."""
+    sys.path.insert(0, str(Path(__file__).parents[2] / "fuzz"))
+    from tiny import tiny_bundle
+
+    place = tiny_bundle(tmp_path / "tiny", sides=(192, 256))
+    judge = Judge(rendered(4))
+    same, other = judge(place, "fp32", "portable", 256), judge(place, "fp32", "portable", 192)
+    assert (same.ao_drop, same.mean_iou, same.passed) == (0, 1, True)
+    assert (other.search_size, other.limit) == (192, SIDE_LIMIT)
+    assert other.candidate.endswith(", search size 192")
+    assert other.mean_iou < 1
+    with pytest.raises(UserError, match="no fp32 search graph of side 224, only of 192 and 256"):
+        judge(place, "fp32", "portable", 224)
+    call = ["gate", "--model", str(place), "--frames", "3", "--json"]
+    done = CliRunner().invoke(app, [*call, "--search-size", "192", "--limit", "1"])
+    assert done.exit_code == 0
+    gate = parse(Gate, json.loads(done.stdout), "gate")
+    assert (gate.precision, gate.search_size, gate.passed) == ("fp32", 192, True)
+    usual = parse(Gate, json.loads(CliRunner().invoke(app, [*call, "--search-size", "256"]).stdout), "gate")
+    assert (usual.search_size, usual.ao_drop) == (None, 0)
+    with pytest.raises(UserError, match="not 'wide'"):
+        CliRunner().invoke(app, [*call, "--search-size", "wide"], catch_exceptions=False)
+
+
 def test_nothing_to_compare_on() -> None:
     with pytest.raises(UserError, match="two frames"):
         run_gate(Still(), Still(), [], precision="fp16")
@@ -223,8 +260,6 @@ def test_fp16_follows_the_path_of_fp32(bundle: Path) -> None:
 
 @pytest.mark.slow
 def test_the_verb_and_its_exit_code(bundle: Path) -> None:
-    from mvt_deploy.cli.main import app
-
     call = ["gate", "--model", str(bundle), "--precision", "fp16", "--frames", "3", "--json"]
     passed = CliRunner().invoke(app, [*call, "--limit", "0.5"])
     assert passed.exit_code == 0
