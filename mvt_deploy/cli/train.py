@@ -45,6 +45,10 @@ def train(
     lr: Annotated[float | None, typer.Option("--lr", help="Peak learning rate.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of the initial weights and of the pairs.")] = None,
     compile: Annotated[bool, typer.Option("--compile", help="Compile the network with torch.compile.")] = False,
+    stop_after: Annotated[
+        float | None,
+        typer.Option("--stop-after", help="Save the state and stop after this many minutes; continue with --resume."),
+    ] = None,
     device: Annotated[
         str, typer.Option("--device", help="cpu, cuda, cuda:1 …, or auto: a GPU where there is one.")
     ] = "auto",
@@ -53,6 +57,7 @@ def train(
     ] = False,
 ) -> None:
     """Train the network and print the path of the averaged weights."""
+    from .options import say
     from .training import configure, follow
 
     options = {
@@ -64,4 +69,8 @@ def train(
         "compile": compile or None,
     }
     chosen = None if resume else configure(config, minutes, tuple(hold_out), options)
-    print(follow(data, output, chosen, start, device, resume))
+    weights = follow(data, output, chosen, start, device, resume, stop_after)
+    if weights is None:
+        say(f"stopped after {stop_after:g} minutes; continue with: mvt-deploy train --data {data} -o {output} --resume")
+    else:
+        print(weights)

@@ -40,11 +40,19 @@ def configure(
     return dataclasses.replace(config, hold_out=hold_out or config.hold_out, **changes)  # type: ignore[arg-type]
 
 
-def follow(data: Path, output: Path, config: TrainConfig | None, start: Path | None, device: str, resume: bool) -> Path:
+def follow(
+    data: Path,
+    output: Path,
+    config: TrainConfig | None,
+    start: Path | None,
+    device: str,
+    resume: bool,
+    stop_after: float | None = None,
+) -> Path | None:
     """Train with a progress bar on stderr.
 
     Returns:
-        The path of the weights.
+        The path of the weights; None where ``stop_after`` ended the run before its end.
     """
     if config is not None and (warning := budget_warning(config, from_weights=start is not None)):
         say(f"warning: {warning}")
@@ -55,7 +63,7 @@ def follow(data: Path, output: Path, config: TrainConfig | None, start: Path | N
         def show(report: StepReport) -> None:
             bar.update(task, completed=report.done, description=_describe(report))
 
-        return train(data, output, config, start, device, resume, show)
+        return train(data, output, config, start, device, resume, show, stop_after)
 
 
 def _describe(report: StepReport) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ..network import MVT
 
@@ -32,8 +33,11 @@ class Ema:
             updates: Number of earlier updates.
         """
         decay = min(self._decay, (1 + updates) / (10 + updates))
+        averaged, current = [], []
         for mean, value in zip(self.model.state_dict().values(), model.state_dict().values(), strict=True):
             if mean.dtype.is_floating_point:
-                mean.lerp_(value, 1 - decay)
+                averaged.append(mean)
+                current.append(value)
             else:
                 mean.copy_(value)
+        get_ema_multi_avg_fn(decay)(averaged, current, updates)  # few kernels for all tensors

@@ -70,7 +70,8 @@ def train(
     device: str = "auto",
     resume: bool = False,
     listener: Listener | None = None,
-) -> Path:
+    stop_after: float | None = None,
+) -> Path | None:
     """Train, or continue a run.
 
     A run with a number of epochs that was stopped and resumed ends with the same weights as one that was not stopped,
@@ -85,9 +86,11 @@ def train(
         device: ``cpu``, ``cuda``, ``cuda:1`` …, or ``auto``: a CUDA GPU where there is one.
         resume: Continue the run in ``output``.
         listener: Called after every optimiser step.
+        stop_after: Minutes after which the state is saved and the run stops, to be resumed later; None for no limit.
 
     Returns:
-        The path of the averaged weights; of the best ones where tracks are held back.
+        The path of the averaged weights; of the best ones where tracks are held back. None where ``stop_after`` ended
+        the run before its end.
 
     Raises:
         TrainingError: The data, the folder, the device or the configuration cannot be used, or training diverged.
@@ -104,7 +107,9 @@ def train(
         trainer.resume()
     else:
         run.create(config.to_json())
-    trainer.run_to_end(listener or (lambda _report: None))
+    trainer.run_to_end(listener or (lambda _report: None), stop_after)
+    if trainer.done < 1:
+        return None
     return output / (BEST if found.held_back else LATEST)
 
 
@@ -209,18 +214,20 @@ class Trainer:
         """Share of the run that is done."""
         return progress(self.config, self.step, self.clock.elapsed)
 
-    def run_to_end(self, listener: Listener) -> None:
+    def run_to_end(self, listener: Listener, stop_after: float | None = None) -> None:
         """Step until the schedule ends; save every few minutes and at the end.
 
         Args:
             listener: Called after every optimiser step.
+            stop_after: Minutes after which the state is saved and the run stops before its end.
         """
+        stop_at = math.inf if stop_after is None else time.monotonic() + 60 * stop_after
         pairs = self.step * self.config.batch
         stream = batches(self.data, self.config, pairs, pin=self.device.type == "cuda")
         sums: dict[str, float] = {}
         since, began = 0, self.clock.elapsed
         first_done, first_elapsed = self.done, self.clock.elapsed
-        while self.done < 1:
+        while self.done < 1 and time.monotonic() < stop_at:
             before = time.monotonic()
             lr, size, figures = self._one_step(stream)
             self.clock.add(time.monotonic() - before)
@@ -252,12 +259,12 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = group["base_lr"] * factor
         self.optimiser.zero_grad(set_to_none=True)
-        figures: dict[str, float] = {}
+        sums: dict[str, Tensor] = {}
         for _ in range(self.config.accumulate):
             total, parts = self._pass(next(stream), size)
             (total / self.config.accumulate).backward()
             for name, value in parts.items():
-                figures[name] = figures.get(name, 0.0) + value.item() / self.config.accumulate
+                sums[name] = sums.get(name, 0.0) + value.detach() / self.config.accumulate
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         self._skipped = 0 if torch.isfinite(norm) else self._skipped + 1
         if self._skipped == 0:
@@ -268,6 +275,8 @@ class Trainer:
             )
         self.ema.update(self.model, self.step)
         self.step += 1
+        # One copy from the device for all figures: each would wait for it
+        figures = dict(zip(sums, torch.stack(list(sums.values())).tolist(), strict=True))
         return self.config.lr * factor, size, figures
 
     def _pass(self, batch: Batch, size: int) -> tuple[Tensor, dict[str, Tensor]]:

@@ -23,6 +23,7 @@ from mvt_deploy.training import TrainConfig, budget_warning, from_json, small_bu
 from mvt_deploy.training.config import Stage
 from mvt_deploy.training.init import initialise
 from mvt_deploy.training.loop import parameter_groups
+from mvt_deploy.training.pieces import pack, unpack
 from mvt_deploy.training.schedule import Clock, learning_rate, progress, stage_at
 from mvt_deploy.training.validate import auroc
 
@@ -158,6 +159,22 @@ def test_a_killed_run_resumes_exactly(data: Path, tmp_path: Path) -> None:
     resumed = train(data, run, resume=True)
     assert same_weights(whole, resumed)
     assert [entry["step"] for entry in log_of(run)] == [entry["step"] for entry in log_of(tmp_path / "whole")]
+
+
+@pytest.mark.slow
+def test_sessions_continue_exactly(data: Path, tmp_path: Path) -> None:
+    """Short sessions, between which the folder travels in pieces, end with the weights of a run in one session."""
+    whole = train(data, tmp_path / "whole", TINY)
+    run, sessions = tmp_path / "run", 0
+    weights = train(data, run, TINY, stop_after=0.001)
+    while weights is None:
+        sessions += 1
+        pack(run, tmp_path / "pieces", megabytes=20)
+        unpack(tmp_path / "pieces", run)
+        weights = train(data, run, resume=True, stop_after=0.001)
+    assert sessions >= 2
+    assert whole is not None
+    assert same_weights(whole, weights)
 
 
 @pytest.mark.slow
