@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..geometry import Box, crop, crop_window, iou
-from ..network import MVT
+from ..geometry import BGRImage, Box, crop, crop_window, iou
+from ..network import MVT, SEARCH_SIZE, TEMPLATE_SIZE, TemplateFeatures
 from ..network.inference import decode, hann_window, prepare
 from .images import read
 from .tracks import AnnotatedFrame, AnnotatedTrack
@@ -22,6 +22,7 @@ LOST_IOU = 0.2
 """A target counts as lost in a frame where the IoU with its true box is below this."""
 _SHIFT, _SCALE = 0.5, 0.15  # jittered windows: range of the shift in target sides; deviation of the scale's logarithm
 _STEP = 0.15  # standard deviation, in target sides, of the motion drawn between frames cut around their targets
+_BATCH = 16
 _LOST = 1.5  # target sides the window's centre can be off before the target has left the search window
 
 
@@ -75,18 +76,17 @@ def validate(model: MVT, tracks: Sequence[AnnotatedTrack], seed: int = 0) -> Hel
         seed: Seed of the jitter and of the drawn motion.
     """
     long_enough = [track for track in tracks if len(track.frames) > 1]
-    windows: dict[str, float] = {}
-    chained: dict[str, FrameResults] = {}
-    for number, track in enumerate(long_enough):
-        windows[track.name] = float(_windows(model, track, np.random.default_rng([seed, number, 0])).iou.mean())
-        chained[track.name] = _chained(model, track, np.random.default_rng([seed, number, 1]))
+    locator = _Locator(model, [track.frames[0] for track in long_enough])
+    windows = _windows(locator, long_enough, seed)
+    chained = _chained(locator, long_enough, seed)
     ious, scores = (
-        np.concatenate([getattr(results, name) for results in chained.values()]) if chained else np.empty(0)
+        np.concatenate([getattr(results, name) for results in chained]) if chained else np.empty(0)
         for name in ("iou", "score")
     )
+    names = [track.name for track in long_enough]
     return HeldBack(
-        windows,
-        {name: float(results.iou.mean()) for name, results in chained.items()},
+        dict(zip(names, (float(results.iou.mean()) for results in windows), strict=True)),
+        dict(zip(names, (float(results.iou.mean()) for results in chained), strict=True)),
         auroc(scores, ious >= LOST_IOU),
     )
 
@@ -109,53 +109,91 @@ def auroc(score: Floats, positive: npt.NDArray[np.bool_]) -> float:
     return float((below + up_to).mean() / (2 * len(low)))
 
 
-class _Follower:
-    """The network on one target: finds the target's box in a window around a prior box, both in pixels."""
+class _Locator:
+    """The network with the templates of several targets: finds their boxes in windows around prior boxes, in batches.
 
-    def __init__(self, model: MVT, first: AnnotatedFrame) -> None:
+    Args:
+        model: The network.
+        firsts: The frame of each target that gives its template.
+    """
+
+    def __init__(self, model: MVT, firsts: Sequence[AnnotatedFrame]) -> None:
         self._model = model
         self._device = next(model.parameters()).device
         self._hann = hann_window().to(self._device)
-        image = read(first.file, cv2.IMREAD_COLOR)
-        self._template = model.encode_template(self._input(crop(image, crop_window(Box(*first.box), 2.0), 128)))
+        crops = [
+            crop(read(first.file, cv2.IMREAD_COLOR), crop_window(Box(*first.box), 2.0), TEMPLATE_SIZE)
+            for first in firsts
+        ]
+        encoded = [model.encode_template(self._input(crops[i : i + _BATCH])) for i in range(0, len(crops), _BATCH)]
+        self._templates = [torch.cat(parts) for parts in zip(*encoded, strict=True)]
 
-    def _input(self, image: np.ndarray) -> torch.Tensor:
-        return prepare(torch.from_numpy(image[None]).to(self._device))
+    def _input(self, crops: Sequence[BGRImage]) -> torch.Tensor:
+        images = prepare(torch.from_numpy(np.stack(crops)).to(self._device))
+        return images.contiguous(memory_format=torch.channels_last)  # 1.5 times as fast on a CPU
 
-    def find(self, frame: AnnotatedFrame, prior: Floats) -> tuple[Floats, float]:
-        """The box ``x, y, w, h`` that is found in a window around ``prior``, and its score."""
-        window = crop_window(Box(*prior.tolist()), 4.0)
-        image = crop(read(frame.file, cv2.IMREAD_COLOR), window, 256)
-        found = decode(self._model.track(self._input(image), self._template), self._hann)
-        centre, size = found.box[0].cpu().double().numpy().reshape(2, 2) * window.side
-        return np.concatenate([centre - size / 2 + (window.x, window.y), size]), float(found.score[0])
+    def __call__(
+        self, targets: Sequence[int], frames: Sequence[AnnotatedFrame], priors: Sequence[Floats]
+    ) -> tuple[Floats, Floats]:
+        """Find targets, each in a window around a prior box ``x, y, w, h`` in pixels.
+
+        Args:
+            targets: Indices of the targets.
+            frames: A frame for each of them.
+            priors: A prior box for each of them.
+
+        Returns:
+            Boxes ``[n, 4]`` and scores ``[n]``.
+        """
+        boxes, scores = np.empty((len(targets), 4)), np.empty(len(targets))
+        for start in range(0, len(targets), _BATCH):
+            part = slice(start, start + _BATCH)
+            windows = [crop_window(Box(*prior.tolist()), 4.0) for prior in priors[part]]
+            crops = [
+                crop(read(frame.file, cv2.IMREAD_COLOR), window, SEARCH_SIZE)
+                for frame, window in zip(frames[part], windows, strict=True)
+            ]
+            templates = TemplateFeatures(*(values[list(targets[part])] for values in self._templates))
+            found = decode(self._model.track(self._input(crops), templates), self._hann)
+            sides = np.array([[window.side] for window in windows])
+            corners = np.array([[window.x, window.y] for window in windows])
+            relative = found.box.cpu().double().numpy() * sides
+            boxes[part] = np.hstack([relative[:, :2] - relative[:, 2:] / 2 + corners, relative[:, 2:]])
+            scores[part] = found.score.cpu().double().numpy()
+        return boxes, scores
 
 
-def _windows(model: MVT, track: AnnotatedTrack, rng: np.random.Generator) -> FrameResults:
-    follower = _Follower(model, track.frames[0])
-    overlaps, scores = [], []
-    for frame in track.frames[1:]:
-        box = np.asarray(frame.box)
-        prior = box.copy()
-        prior[:2] += rng.uniform(-_SHIFT, _SHIFT, 2) * math.sqrt(box[2] * box[3])
-        prior[2:] *= math.exp(_SCALE * rng.standard_normal())
-        found, score = follower.find(frame, prior)
-        overlaps.append(float(iou(found, box)))
-        scores.append(score)
-    return FrameResults(np.array(overlaps), np.array(scores))
+def _windows(locator: _Locator, tracks: Sequence[AnnotatedTrack], seed: int) -> list[FrameResults]:
+    targets, frames, priors = [], [], []
+    for number, track in enumerate(tracks):
+        rng = np.random.default_rng([seed, number, 0])
+        for frame in track.frames[1:]:
+            prior = np.asarray(frame.box, np.float64)
+            prior[:2] += rng.uniform(-_SHIFT, _SHIFT, 2) * math.sqrt(frame.box[2] * frame.box[3])
+            prior[2:] *= math.exp(_SCALE * rng.standard_normal())
+            targets.append(number)
+            frames.append(frame)
+            priors.append(prior)
+    boxes, scores = locator(targets, frames, priors)
+    overlaps = iou(boxes, np.array([frame.box for frame in frames]))
+    ends = np.cumsum([len(track.frames) - 1 for track in tracks])[:-1]
+    return [FrameResults(*parts) for parts in zip(np.split(overlaps, ends), np.split(scores, ends), strict=True)]
 
 
-def _chained(model: MVT, track: AnnotatedTrack, rng: np.random.Generator) -> FrameResults:
-    follower = _Follower(model, track.frames[0])
-    overlaps, scores = [], []
-    found = before = np.asarray(track.frames[0].box)
-    for frame, prior in _priors(track, rng):
-        box = np.asarray(frame.box)
-        found, score = follower.find(frame, prior(found, before))
-        overlaps.append(float(iou(found, box)))
-        scores.append(score)
-        before = box
-    return FrameResults(np.array(overlaps), np.array(scores))
+def _chained(locator: _Locator, tracks: Sequence[AnnotatedTrack], seed: int) -> list[FrameResults]:
+    steps = [list(_priors(track, np.random.default_rng([seed, i, 1]))) for i, track in enumerate(tracks)]
+    found = [np.asarray(track.frames[0].box, np.float64) for track in tracks]
+    before = list(found)
+    results: list[list[tuple[float, float]]] = [[] for _ in tracks]
+    for index in range(max(map(len, steps), default=0)):
+        targets = [i for i, track_steps in enumerate(steps) if index < len(track_steps)]
+        frames = [steps[i][index][0] for i in targets]
+        boxes, scores = locator(targets, frames, [steps[i][index][1](found[i], before[i]) for i in targets])
+        for i, frame, box, score in zip(targets, frames, boxes, scores, strict=True):
+            truth = np.asarray(frame.box, np.float64)
+            results[i].append((float(iou(box, truth)), float(score)))
+            found[i], before[i] = box, truth
+    return [FrameResults(*np.array(pairs).T) for pairs in results]
 
 
 def _priors(track: AnnotatedTrack, rng: np.random.Generator) -> Iterator[tuple[AnnotatedFrame, _Prior]]:
