@@ -2,38 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from .options import say
-
-
-@contextmanager
-def clip_bar(clips: Mapping[str, int | None]) -> Iterator[Callable[[str, int], None]]:
-    """A bar over clips and their frames (name to number of frames, if known); told the clip and frame it is at."""
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def watch(name: str, frame: int) -> None:
-            if name not in tasks:
-                tasks[name] = bars.add_task(name, total=clips.get(name))
-            bars.update(tasks[name], completed=frame + 1)
-
-        yield watch
-
-
-@contextmanager
-def count_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar over a number of things; told how many are done and how many there are."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task(what, total=None)
-        yield lambda done, total: bars.update(task, completed=done, total=total)
 
 
 class Bars:
