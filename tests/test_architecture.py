@@ -44,3 +44,9 @@ def test_pre_commit_uses_the_tested_versions() -> None:
     pinned = re.findall(r"\[([\w-]+)==([\d.]+)\]", (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
     assert {name for name, _ in pinned} == {"ruff", "import-linter"}
     assert all(tested[name] == version for name, version in pinned)
+
+
+def test_the_index_names_every_benchmark_script() -> None:
+    index = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\]\((\w+\.py)\)", index))
+    assert named == {path.name for path in (ROOT / "benchmarks").glob("*.py")}

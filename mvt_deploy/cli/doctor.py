@@ -13,16 +13,18 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print the findings
     from dataclasses import asdict
 
     from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
 
     from ..doctor import examine
+    from .tables import findings_table
 
     findings = examine()
     if json:
         print(encoder.dumps([asdict(f) for f in findings], indent=1))
         return
-    table = Table("", "feature", "found", "to get it")
-    for finding in findings:
-        table.add_row("yes" if finding.works else "no", finding.feature, escape(finding.detail), escape(finding.remedy))
-    Console().print(table)
+    console = Console()
+    console.print(findings_table(findings))
+    missing = [finding for finding in findings if finding.remedy]
+    if missing:
+        console.print("\nTo get the others:")
+    for finding in missing:  # outside the table: a command that is cut or folded cannot be copied
+        console.print(f"  {finding.feature}:  {finding.remedy}", soft_wrap=True, markup=False, highlight=False)

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
 from rich.table import Column, Table
 
 from ..bench.machine import one_line
 from ..bench.report import cells
 from ..bundle import Bundle, Gate
+from ..doctor import Finding
 from ..evaluation.metrics import METRICS
 from ..evaluation.report import NO_VERDICT, EvaluationReport, difference_row, latency_text, text
 
@@ -140,3 +142,13 @@ def bench_tables(report: dict[str, Any], width: int | None = None) -> list[Table
     tables[0].title = f"{one_line(report['machine'])}\n{report['clip']['name']}; medians over frames"
     tables[-1].caption = f"reading a frame: {read['median_ms']:.2f} ms" if read else None
     return tables
+
+
+def findings_table(findings: Sequence[Finding]) -> Table:
+    """What works on this machine; long lines are folded, and nothing is cut."""
+    table = Table("", "feature", "found")
+    for column in table.columns:
+        column.overflow = "fold"
+    for finding in findings:
+        table.add_row("yes" if finding.works else "no", escape(finding.feature), escape(finding.detail))
+    return table
