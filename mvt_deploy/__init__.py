@@ -19,7 +19,7 @@ except ImportError as error:  # its wheel needs libraries of a desktop, which sm
 from .backends.registry import load
 from .errors import UserError
 from .geometry import Box
-from .tracker import LostPolicy, Track, Tracker
+from .tracker import LostPolicy, SearchPolicy, Track, Tracker
 from .version import __version__
 
-__all__ = ["Box", "LostPolicy", "Track", "Tracker", "UserError", "__version__", "load"]
+__all__ = ["Box", "LostPolicy", "SearchPolicy", "Track", "Tracker", "UserError", "__version__", "load"]

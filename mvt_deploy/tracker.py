@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,6 +44,7 @@ class Track:
 
 
 _WIDEST = 100.0
+_MOST_BATCHES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +82,62 @@ class LostPolicy:
             raise UserError(f"the lost policy's widest search is at most {_WIDEST:g} times the usual one.")
 
 
+@dataclass(frozen=True, slots=True)
+class SearchPolicy:
+    """How far to look for a target in the next frame, with a model that takes search crops of several sides.
+
+    All sides have the same pixels per frame pixel, so a larger side looks further and costs more. The smallest side is
+    enough for a target that is followed well and moves little; an unsure or lost one is searched with the largest;
+    every other one with the model's usual side.
+
+    Args:
+        confident: Score from which on the smallest side is enough, 0..1.
+        motion: Largest motion of the target's centre since the frame before at which the smallest side is enough, in
+            multiples of the square root of its area.
+        unsure: Score below which the largest side is taken, 0..1.
+
+    Raises:
+        UserError: A value is out of range.
+    """
+
+    confident: float = 0.4
+    motion: float = 0.25
+    unsure: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.unsure <= self.confident <= 1 and self.motion >= 0):
+            raise UserError(
+                "the search policy's scores are 0 <= unsure <= confident <= 1, and its motion is not negative."
+            )
+
+    def side(self, sides: tuple[int, ...], usual: int, score: float, motion: float, lost: bool) -> int:
+        """The side of the next search crop.
+
+        Args:
+            sides: Sides that the model takes, in pixels.
+            usual: The model's usual side, one of ``sides``.
+            score: The target's score in the frame before, 0..1.
+            motion: How far its centre moved to there, in multiples of the square root of its area.
+            lost: Whether it is lost.
+        """
+        if lost or score < self.unsure:
+            return max(sides)
+        if score >= self.confident and motion <= self.motion:
+            return min(sides)
+        return usual
+
+
 @dataclass(slots=True)
 class _Target:
     box: Box  # where the next window is centred
     held: Box  # its place once it is lost
     low: int = 0  # frames in a row with a low score
     lost: bool = False
-    widening: float = 1.0  # of the search window's side, more while lost
-    side: float = 0.0  # of the last search window, in pixels
+    widening: float = 1.0  # of the search window at one side of the crop, more while lost
+    score: float = 1.0
+    motion: float = math.inf  # in the first frame nobody knows
+    search_size: int = 0  # side of the last search crop, in pixels
+    side: float = 0.0  # of the last search window, in pixels of the frame
 
 
 class Tracker:
@@ -96,6 +146,8 @@ class Tracker:
     Args:
         model: An opened backend, from :func:`mvt_deploy.load`.
         lost: What to do about low scores; None is the published behaviour, which never gives up a box.
+        search: How far to look, where the model takes search crops of several sides. While a target is lost, the
+            largest side takes the place of the lost policy's wider window.
 
     Example:
         >>> tracker = Tracker(model)                # doctest: +SKIP
@@ -103,13 +155,23 @@ class Tracker:
         >>> track = tracker.update(next_frame)      # doctest: +SKIP
     """
 
-    def __init__(self, model: Backend, lost: LostPolicy | None = LostPolicy()) -> None:
+    def __init__(
+        self, model: Backend, lost: LostPolicy | None = LostPolicy(), search: SearchPolicy = SearchPolicy()
+    ) -> None:
         self.model = model
         self.lost = lost
+        self.search = search
         self._targets: list[_Target] = []
         self._single = True
-        self._features: Features = None
-        self._crops = np.empty((0, 0, 0, 3), np.uint8)
+        self._templates = np.empty((0, 0, 0, 3), np.uint8)
+        self._features: OrderedDict[tuple[int, ...], Features] = OrderedDict()  # by the targets of a batch
+        self._batches: list[tuple[int, ...]] = []  # of the last crops: the targets that are searched at one side
+        self._crops: dict[int, npt.NDArray[np.uint8]] = {}  # by side, for all targets
+
+    @property
+    def search_sizes(self) -> tuple[int, ...]:
+        """Side of the last search crop of every target, in pixels; 0 before the first."""
+        return tuple(target.search_size for target in self._targets)
 
     def init(self, frame: AnyImage, box: Iterable[float] | Iterable[Iterable[float]]) -> None:
         """Start on a frame, forgetting earlier targets.
@@ -131,10 +193,13 @@ class Tracker:
         templates = np.empty((len(boxes), spec.template_size, spec.template_size, 3), np.uint8)
         for one, out in zip(boxes, templates, strict=True):
             crop(image, crop_window(one, spec.template_factor), spec.template_size, out)
-        self._features = self.model.template(templates)
+        every = tuple(range(len(boxes)))
+        self._features = OrderedDict({every: self.model.template(templates)})
+        self._templates = templates
         self._targets = [_Target(one, one) for one in boxes]
         self._single = single
-        self._crops = np.empty((len(boxes), spec.search_size, spec.search_size, 3), np.uint8)
+        self._batches = [every]
+        self._crops = {}
 
     def update(self, frame: AnyImage) -> Track:
         """Follow a single target into the next frame.
@@ -174,24 +239,91 @@ class Tracker:
         height, width = frame.shape[:2]
         return self.place(result, width, height)
 
-    def cut(self, frame: AnyImage) -> npt.NDArray[np.uint8]:
-        """The search crops of all targets, uint8 BGR ``[n, 256, 256, 3]``; the array is reused by the next call."""
+    def cut(self, frame: AnyImage) -> list[npt.NDArray[np.uint8]]:
+        """Cut the search crops of all targets, in batches of one side each.
+
+        Args:
+            frame: BGR uint8 ``[H, W, 3]``.
+
+        Returns:
+            uint8 BGR ``[k, side, side, 3]`` per batch; the arrays are used again by the next call.
+        """
         image = require_bgr(frame)
         if not self._targets:
             raise UserError("the tracker has no target yet: call init(frame, box) first.")
-        spec = self.model.spec
-        for target, out in zip(self._targets, self._crops, strict=True):
-            window = crop_window(target.box, spec.search_factor * target.widening)
+        batches: dict[int, list[int]] = {}
+        for number, target in enumerate(self._targets):
+            target.search_size, factor = self._look(target)
+            batch = batches.setdefault(target.search_size, [])
+            window = crop_window(target.box, factor)
             target.side = float(window.side)
-            crop(image, window, spec.search_size, out)
-        return self._crops
+            crop(image, window, target.search_size, self._buffer(target.search_size)[len(batch)])
+            batch.append(number)
+        self._batches = [tuple(batch) for batch in batches.values()]
+        return [self._crops[side][: len(batch)] for side, batch in batches.items()]
 
-    def locate(self, crops: npt.NDArray[np.uint8], score_map: bool = False) -> SearchResult:
-        """What the network says of the crops :meth:`cut` gave."""
-        return self.model.search(crops, self._features, score_map)
+    def locate(
+        self, crops: npt.NDArray[np.uint8] | Sequence[npt.NDArray[np.uint8]], score_map: bool = False
+    ) -> SearchResult:
+        """What the network says of the crops that :meth:`cut` gave.
+
+        Args:
+            crops: The batches; or one array with a crop of every target.
+            score_map: Whether to return the score maps too, where all targets are searched at one side.
+
+        Returns:
+            The answer for every target, in the order of the boxes given to :meth:`init`.
+        """
+        if isinstance(crops, np.ndarray) or len(crops) == 1:
+            every = tuple(range(len(self._targets)))
+            return self.model.search(
+                crops if isinstance(crops, np.ndarray) else crops[0], self._encoded(every), score_map
+            )
+        found = [
+            self.model.search(batch, self._encoded(numbers))
+            for batch, numbers in zip(crops, self._batches, strict=True)
+        ]
+        order = np.argsort([number for numbers in self._batches for number in numbers])
+        return SearchResult(
+            np.concatenate([result.box for result in found])[order],
+            np.concatenate([result.score for result in found])[order],
+        )
+
+    def _look(self, target: _Target) -> tuple[int, float]:
+        """How far to look for a target: the side of its search crop in pixels, and its window's factor."""
+        spec = self.model.spec
+        sides: tuple[int, ...] = getattr(self.model, "search_sizes", (spec.search_size,))
+        if len(sides) == 1:
+            return spec.search_size, spec.search_factor * target.widening
+        side = self.search.side(sides, spec.search_size, target.score, target.motion, target.lost)
+        return side, spec.at(side).search_factor
+
+    def _buffer(self, side: int) -> npt.NDArray[np.uint8]:
+        """Room for a crop of every target."""
+        if side not in self._crops:
+            self._crops[side] = np.empty((len(self._targets), side, side, 3), np.uint8)
+        return self._crops[side]
+
+    def _encoded(self, numbers: tuple[int, ...]) -> Features:
+        """Template features of some targets; they are encoded when these targets first make up a batch."""
+        if numbers not in self._features:
+            self._features[numbers] = self.model.template(self._templates[list(numbers)])
+            if len(self._features) > _MOST_BATCHES:
+                self._features.popitem(last=False)
+        self._features.move_to_end(numbers)
+        return self._features[numbers]
 
     def place(self, result: SearchResult, width: int, height: int) -> list[Track]:
-        """Map the network's answer back to a ``width`` x ``height`` frame and move the targets there."""
+        """Map the network's answer back to a ``width`` x ``height`` frame and move the targets there.
+
+        Args:
+            result: What :meth:`locate` gave.
+            width: Width of the frame in pixels.
+            height: Height of the frame in pixels.
+
+        Returns:
+            One track per target.
+        """
         return [
             self._move(target, map_back(box, target.box, target.side), float(score), width, height)
             for target, box, score in zip(self._targets, result.box, result.score, strict=True)
@@ -200,6 +332,7 @@ class Tracker:
     def _move(self, target: _Target, found: Box, score: float, width: int, height: int) -> Track:
         box = clip(found, width, height)
         policy = self.lost
+        target.score, target.motion = score, _motion(target.box, found)
         if policy is None:
             target.box = box
             return Track(box, score)
@@ -215,6 +348,11 @@ class Tracker:
             target.held = _smooth_size(target.held, box, 1 / policy.memory)
         target.box = box
         return Track(box, score)
+
+
+def _motion(before: Box, after: Box) -> float:
+    """Distance of two boxes' centres in multiples of the square root of the second one's area."""
+    return math.dist(before.centre, after.centre) / math.sqrt(max(after.w * after.h, 1e-12))
 
 
 def _smooth_size(held: Box, box: Box, share: float) -> Box:

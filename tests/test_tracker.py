@@ -13,6 +13,7 @@ from mvt_deploy import LostPolicy, Tracker, load
 from mvt_deploy.backends.base import SearchResult, TrackerSpec
 from mvt_deploy.errors import BoxError, NonFiniteError, SourceError, UserError
 from mvt_deploy.geometry import Box, iou
+from mvt_deploy.tracker import SearchPolicy
 from mvt_deploy.video import demo
 
 FRAME = np.zeros((400, 600, 3), np.uint8)
@@ -241,6 +242,92 @@ def test_backends_agree_over_a_clip(bundle: Path, shared: Path) -> None:
         crops = trackers[reference.label].cut(frame)
         maps = [trackers[m.label].locate(crops, score_map=True).score_map for m in (reference, half)]
         assert np.abs(np.subtract(*maps)).max() < 5e-3
+
+
+class Sides(Scripted):
+    """A backend of several sides; it answers for every target from the score and the shift that the test set for it."""
+
+    search_sizes = (192, 256, 320)
+
+    def __init__(self, *scores: float) -> None:
+        self.scores = list(scores)
+        self.shift = 0.0
+        self.asked: list[tuple[int, int]] = []
+        self.encoded = 0
+
+    def template(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        self.encoded += 1
+        return crops[:, 64, 64, 0].copy()  # the target's number, painted into its middle
+
+    def search(
+        self, crops: npt.NDArray[np.uint8], features: npt.NDArray[np.uint8], score_map: bool = False
+    ) -> SearchResult:
+        side = crops.shape[1]
+        self.asked.append((side, len(crops)))
+        assert crops[:, side // 2, side // 2, 0].tolist() == features.tolist(), "every crop with its own template"
+        box = np.array(
+            [[0.5 + self.shift, 0.5, 64 / side, 64 / side]] * len(crops), np.float32
+        )  # a target of 64 pixels
+        return SearchResult(box, np.array([self.scores[number] for number in features], np.float32))
+
+
+def numbered(*boxes: Box) -> npt.NDArray[np.uint8]:
+    """A frame with a number at every box."""
+    frame = np.full((400, 600, 3), 255, np.uint8)
+    for number, (x, y, w, h) in enumerate(boxes):
+        frame[int(y) : int(y + h), int(x) : int(x + w)] = number
+    return frame
+
+
+def test_the_side_of_the_search_crop_follows_score_and_motion() -> None:
+    model, box = Sides(0.5), Box(100, 100, 40, 40)
+    tracker = Tracker(model, lost=LostPolicy(patience=2))
+    frame = numbered(box)
+    tracker.init(frame, box)
+    seen = []
+    for model.scores[0] in (0.5, 0.5, 0.3, 0.5, 0.1, 0.1, 0.1, 0.9):
+        track = tracker.update(frame)
+        seen.append((tracker.search_sizes[0], round(tracker._targets[0].side, -1), track.state))
+        assert np.allclose(track.box, box, atol=1), "a target keeps its size and place at every side"
+    assert seen == [
+        (256, 160, "tracking"),  # nobody knows yet how it moves
+        (192, 120, "tracking"),
+        (192, 120, "tracking"),
+        (256, 160, "tracking"),  # the score was below 0.4
+        (192, 120, "tracking"),
+        (320, 200, "lost"),  # below 0.2, the second time: no wider window, the same pixels per pixel
+        (320, 200, "lost"),
+        (320, 200, "tracking"),  # found; only the next one is narrower
+    ]
+    model.shift = 0.3 * 64 / 192  # 0.3 of the target's side
+    tracker.update(frame)
+    assert tracker.search_sizes == (192,)
+    frame = numbered(tracker._targets[0].box)
+    model.shift = 0.0
+    tracker.update(frame)
+    assert tracker.search_sizes == (256,)
+
+
+def test_targets_are_searched_in_one_batch_per_side() -> None:
+    boxes = [Box(100, 100, 40, 40), Box(300, 100, 40, 40), Box(100, 250, 40, 40), Box(300, 250, 40, 40)]
+    model, frame = Sides(0.5, 0.3, 0.6, 0.1), numbered(*boxes)
+    tracker = Tracker(model, lost=None)
+    tracker.init(frame, boxes)
+    tracker.update_all(frame)
+    assert model.asked == [(256, 4)]
+    for _ in range(3):
+        tracks = tracker.update_all(frame)
+        assert [track.score for track in tracks] == pytest.approx([0.5, 0.3, 0.6, 0.1])
+        assert np.allclose([track.box for track in tracks], boxes, atol=1)
+        assert tracker.search_sizes == (192, 256, 192, 320)
+    assert model.asked[1:] == [(192, 2), (256, 1), (320, 1)] * 3
+    assert model.encoded == 4, "the targets of a batch are encoded once"
+
+
+@pytest.mark.parametrize("wrong", [{"confident": 0.1}, {"unsure": -0.1}, {"motion": -1}, {"confident": np.nan}])
+def test_bad_search_policies(wrong: dict[str, float]) -> None:
+    with pytest.raises(UserError, match="search policy"):
+        SearchPolicy(**wrong)
 
 
 def test_a_network_that_fails_leaves_the_target_where_it_was() -> None:

@@ -86,7 +86,7 @@ def recorded(source: str, init_box: str | None = None) -> BenchClip:
         UserError: The source cannot be read, or no target is found in it.
     """
     opened = open_source(source)
-    box = choose_targets(opened, [init_box] if init_box else []).boxes[0]
+    box = choose_targets(opened, [init_box] if init_box else [], auto=True).boxes[0]
     frames, read = _read(opened)
     height, width = frames[0].shape[:2]
     return BenchClip(f"{opened.name} {width}x{height}", frames, box, [] if opened.live else read)

@@ -45,7 +45,7 @@ def calibrate(
         source = open_source(name)
         if source.live:
             raise UserError(f"'{name}' is live: record it to a file first, then calibrate on the file.")
-        found = choose_targets(source, boxes[number : number + 1])
+        found = choose_targets(source, boxes[number : number + 1], auto=True)
         say(f"{source.name}: target {found.how}")
         targets.append(ClipTarget(source, found.boxes[0]))
     with Bars() as bars:

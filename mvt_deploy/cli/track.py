@@ -35,6 +35,9 @@ def track(
         typer.Option("--init-box", help="Target as x,y,w,h in pixels of the first frame; repeat it for several."),
     ] = None,
     select: Annotated[bool, typer.Option("--select", help="Draw the targets with the mouse.")] = False,
+    auto: Annotated[
+        bool, typer.Option("--auto", help="Follow what moves most in the first second, if nothing else is given.")
+    ] = False,
     show_grid: Annotated[
         bool, typer.Option("--show-grid", help="Write <name>.grid.png, the first frame with a grid of pixels; no more.")
     ] = False,
@@ -81,7 +84,7 @@ def track(
         return print(write_grid(opened, Path(f"{opened.name}.grid.png")))
     video = None if no_video else output or Path(f"{opened.name}.tracked.mp4")
     outputs = Outputs(video, results, json, show, metrics)
-    targets = choose_targets(opened, init_box or [], select)
+    targets = choose_targets(opened, init_box or [], select, auto)
     say(f"target: {targets.how}")
     tracker = Tracker(open_model(model, backend, provider, precision, threads, device), lost=policy)
     with Bars() as bars:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -91,6 +91,7 @@ class Outcome:
         track_seconds: Time of the tracker over all frames after the first.
         network_seconds: Time of the network alone over all frames after the first.
         lost: Number of frames in which at least one target was lost.
+        search_sizes: How often each side of the search crop was used, by the side in pixels.
         latencies: Seconds of the tracker per frame after the first; of long runs, the last 100 000 frames.
         problem: Why the run ended before the source did, or None.
     """
@@ -101,6 +102,7 @@ class Outcome:
     track_seconds: float = 0.0
     network_seconds: float = 0.0
     lost: int = 0
+    search_sizes: Counter[int] = field(default_factory=Counter)
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=_LATENCIES))
     problem: UserError | None = None
 
@@ -271,6 +273,7 @@ def _track(
             seconds = time.perf_counter() - before
             outcome.track_seconds += seconds
             outcome.latencies.append(seconds)
+            outcome.search_sizes.update(tracker.search_sizes)
             outcome.network_seconds += network
         outcome.lost += any(track.state == "lost" for track in tracks)
         outcome.frames += 1

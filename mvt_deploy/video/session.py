@@ -100,6 +100,10 @@ class Summary:
             lines.append(f"tracker per frame: median {median:.1f} ms, p95 {high:.1f} ms, p99 {highest:.1f} ms")
         else:
             lines = [line]
+        if len(run.search_sizes) > 1:
+            total = run.search_sizes.total()
+            shares = (f"{side} in {100 * count / total:.0f} %" for side, count in sorted(run.search_sizes.items()))
+            lines.append(f"search size: {', '.join(shares)} of the searches")
         if run.dropped:
             lines.append(f"{_count(run.dropped, 'frame')} of the live source dropped to keep up")
         if self.reconnects:
@@ -122,6 +126,7 @@ class Summary:
             "seconds": round(run.seconds, 3),
             "fps": round(run.fps, 2),
             "track_ms": {"p50": round(median, 2), "p95": round(high, 2), "p99": round(highest, 2)},
+            "search_sizes": {str(side): count for side, count in sorted(run.search_sizes.items())},
             "ao": self.ao,
             "files": [str(path) for path in self.files],
         }

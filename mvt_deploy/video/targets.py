@@ -1,4 +1,4 @@
-"""Which targets to follow: given, drawn, from a ground-truth file, or the most prominent moving object."""
+"""Which targets to follow: given, drawn, from a ground-truth file, or, where asked for, what moves most."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from .. import groundtruth
 from ..errors import BoxError, SinkError, SourceError
 from ..files import write_whole
 from ..geometry import Box, format_box, require_overlap, require_pixels
+from .appearance import fit_to_appearance
 from .motion import prominent_mover, shrink
 from .overlay import draw_grid
 from .sources import Frame, Source
@@ -40,17 +41,21 @@ class Targets:
     truth: npt.NDArray[np.float64] | None = None
 
 
-def choose_targets(source: Source, given: Sequence[str] = (), select: bool = False) -> Targets:
+def choose_targets(source: Source, given: Sequence[str] = (), select: bool = False, auto: bool = False) -> Targets:
     """The targets of a source: those given, else drawn ones, else a ground-truth file's, else what moves.
+
+    The search for what moves finds something, but often not the whole object (benchmarks/results/auto-target.json), so
+    it is used only where it is asked for.
 
     Args:
         source: An opened source.
         given: One text ``x,y,w,h`` per target, in pixels of the first frame.
         select: Let the user draw the targets with the mouse.
+        auto: Where nothing else says what to follow, take the most prominent moving object of the first second.
 
     Raises:
-        BoxError: A box is not four numbers, has no size, is in fractions or lies outside the first frame; or nothing
-            was found.
+        BoxError: A box is not four numbers, has no size, is in fractions or lies outside the first frame; nothing says
+            what to follow, or nothing moves.
         SinkError: There is no screen to draw on.
         SourceError: The source or its ground truth cannot be read.
     """
@@ -64,10 +69,16 @@ def choose_targets(source: Source, given: Sequence[str] = (), select: bool = Fal
     height, width = frame.image.shape[:2]
     if boxes:
         how = "given"
-    elif select or (source.live and display_works()):
+    elif select or (source.live and not auto and display_works()):
         boxes, how = require_boxes(select_boxes(frame.image)), "drawn"
     elif truth is not None and path is not None:
         boxes, how = [_first_box(truth, path)], f"from {path.name}"
+    elif not auto:
+        source.close()
+        raise BoxError(
+            f"nothing says what to follow in '{source.title}': give --init-box x,y,w,h (--show-grid writes a picture "
+            "to read it from), draw it with --select, or take what moves most with --auto."
+        )
     else:
         box, start = _mover(source, frame)
         boxes = [box]
@@ -126,7 +137,7 @@ def _same(box: Box, truth: npt.NDArray[np.float64]) -> bool:
 
 
 def _mover(source: Source, first: Frame) -> tuple[Box, Frame | None]:
-    """The most prominent mover and, for a live source, the frame it is in: the latest, since time went on."""
+    """The most prominent moving object and, for a live source, the frame it is in: the latest, since time went on."""
     watched = [first]
     for frame in source:
         if frame.index > first.index or source.live:
@@ -142,4 +153,4 @@ def _mover(source: Source, first: Frame) -> tuple[Box, Frame | None]:
             f"nothing moves by itself in the first second of '{source.title}': "
             "say what to follow with --init-box x,y,w,h, or draw it with --select."
         )
-    return mover.box, ordered[0] if source.live else None
+    return fit_to_appearance(ordered[0].image, mover.box), ordered[0] if source.live else None

@@ -13,6 +13,7 @@ from mvt_deploy.errors import BoxError, SourceError
 from mvt_deploy.geometry import Box, iou
 from mvt_deploy.overlap import average_overlap
 from mvt_deploy.video import demo
+from mvt_deploy.video.appearance import fit_to_appearance
 from mvt_deploy.video.sources import open_source
 from mvt_deploy.video.targets import choose_targets, write_grid
 
@@ -94,7 +95,9 @@ def test_polygons_become_boxes(tmp_path: Path) -> None:
 def test_what_moves_is_found_before_a_moving_camera(clip: Path, tmp_path: Path) -> None:
     alone = tmp_path / "alone.avi"
     alone.write_bytes(clip.read_bytes())
-    targets = choose_targets(open_source(alone))
+    with pytest.raises(BoxError, match=r"--init-box x,y,w,h .*--show-grid.*--select.*--auto"):
+        choose_targets(open_source(alone))
+    targets = choose_targets(open_source(alone), auto=True)
     assert "--init-box" in targets.how
     _, truth = next(demo.frames(1))
     assert iou(targets.boxes[0].as_tuple(), truth.as_tuple()) > 0.5
@@ -102,7 +105,7 @@ def test_what_moves_is_found_before_a_moving_camera(clip: Path, tmp_path: Path) 
 
 def test_nothing_moves(folder: Path) -> None:
     with pytest.raises(BoxError, match="nothing moves"):
-        choose_targets(open_source(folder))
+        choose_targets(open_source(folder), auto=True)
 
 
 def test_demo_is_the_same_every_time_and_its_truth_is_tight() -> None:
@@ -130,3 +133,14 @@ def test_ao_by_hand() -> None:
 def test_a_grid_to_read_boxes_from(folder: Path, tmp_path: Path) -> None:
     path = write_grid(open_source(folder), tmp_path / "seq.grid.png")
     assert cv2.imread(str(path)).shape == (640, 800, 3)
+
+
+def test_a_box_too_large_is_fitted_to_what_stands_out_in_it() -> None:
+    random = np.random.default_rng(0)
+    image = np.asarray(random.integers(60, 90, (240, 320, 3)), np.uint8)
+    image[80:160, 120:200] = random.integers(150, 220, (80, 80, 3)) * np.array([0.2, 0.4, 1.0])
+    truth, rough = Box(120, 80, 80, 80), Box(100, 60, 130, 120)
+    assert iou(rough, truth) < 0.5
+    assert iou(fit_to_appearance(image, rough), truth) > 0.9
+    plain = np.full((240, 320, 3), 90, np.uint8)
+    assert iou(fit_to_appearance(plain, rough), rough) > 0.5  # nothing stands out: still a box around there
