@@ -292,7 +292,7 @@ class Tracker:
     def _look(self, target: _Target) -> tuple[int, float]:
         """How far to look for a target: the side of its search crop in pixels, and its window's factor."""
         spec = self.model.spec
-        sides: tuple[int, ...] = getattr(self.model, "search_sizes", (spec.search_size,))
+        sides = self.model.search_sizes
         if len(sides) == 1:
             return spec.search_size, spec.search_factor * target.widening
         side = self.search.side(sides, spec.search_size, target.score, target.motion, target.lost)

@@ -24,6 +24,7 @@ class Scripted:
 
     name = label = "scripted"
     spec = TrackerSpec()
+    search_sizes = (spec.search_size,)
 
     def __init__(self, answers: list[tuple[float, float, float, float, float]]) -> None:
         self.answers = iter(answers)

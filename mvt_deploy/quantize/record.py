@@ -86,9 +86,9 @@ def _record_clip(
                 tracker.init(frame.image, target.box)
                 template = crop(frame.image, crop_window(target.box, spec.template_factor), spec.template_size)
                 continue
-            own = tracker.cut(frame.image)
-            found = tracker.locate(own)
-            own = own[0].copy()
+            crops = tracker.cut(frame.image)
+            found = tracker.locate(crops)
+            own = crops[0][0].copy()
             height, width = frame.image.shape[:2]
             track = tracker.place(found, width, height)[0]
             scores.append(track.score)

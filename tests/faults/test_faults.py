@@ -38,6 +38,7 @@ class Still:
 
     name = label = "still"
     spec = TrackerSpec()
+    search_sizes = (spec.search_size,)
 
     def __init__(self, nan_at: int = -1) -> None:
         self.nan_at, self.calls, self.templates = nan_at, 0, 0

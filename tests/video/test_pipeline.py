@@ -25,6 +25,7 @@ class Still:
 
     name = label = "still"
     spec = TrackerSpec()
+    search_sizes = (spec.search_size,)
 
     def __init__(self, seconds: float = 0.0, fails_at: int = -1) -> None:
         self.seconds, self.fails_at, self.calls = seconds, fails_at, 0

@@ -25,6 +25,7 @@ class Still:
 
     name = label = "still"
     spec = TrackerSpec()
+    search_sizes = (spec.search_size,)
 
     def template(self, crops: np.ndarray) -> int:
         return len(crops)

@@ -49,6 +49,7 @@ class Scripted:
 
     name = label = "scripted"
     spec = TrackerSpec()
+    search_sizes = (spec.search_size,)
 
     def __init__(self, rows: list[list[float]]) -> None:
         self.rows = iter(np.asarray(rows, np.float32))

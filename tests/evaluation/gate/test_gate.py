@@ -36,6 +36,7 @@ class Still:
 
     name = "still"
     spec = TrackerSpec()
+    search_sizes = (spec.search_size,)
 
     def __init__(self, shift: float = 0.0, score: float = 0.8, nan_at: int = -1, precision: str = "fp16") -> None:
         self.label = f"still cpu {precision}"
