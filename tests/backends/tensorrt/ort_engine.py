@@ -18,7 +18,7 @@ from host_device import HostDevice
 
 from mvt_deploy.backends.tensorrt.flavour import Flavour
 from mvt_deploy.backends.tensorrt.plan import Plan
-from mvt_deploy.backends.tensorrt.store import EngineInfo, OptimizationProfile, Stored, write_engine
+from mvt_deploy.backends.tensorrt.store import EngineInfo, OptimizationProfile, Stored, stem, write_engine
 from mvt_deploy.bundle import Bundle
 
 PROFILES = [OptimizationProfile(1, 1, 1), OptimizationProfile(1, 4, 8)]
@@ -108,7 +108,7 @@ def flavour(device: HostDevice, version: str = "10.13.0", name: str = "tensorrt"
             pass
 
         def deserialize_cuda_engine(self, blob: bytes) -> OrtEngine | None:
-            return OrtEngine(device, blob) if len(blob) > 10_000 else None
+            return None if blob == b"not an engine" else OrtEngine(device, blob)
 
     class Logger:
         ERROR = 1
@@ -121,15 +121,21 @@ def flavour(device: HostDevice, version: str = "10.13.0", name: str = "tensorrt"
 
 
 def store(
-    bundle: Bundle, precision: str, made_by: Flavour, device: HostDevice, blob: bytes | None = None, **changed: Any
+    bundle: Bundle,
+    precision: str,
+    made_by: Flavour,
+    device: HostDevice,
+    blob: bytes | None = None,
+    search_size: int | None = None,
+    **changed: Any,
 ) -> list[Stored]:
-    """The engines of a precision, "built" by a flavour for a device."""
+    """The engines of a precision and a side, "built" by a flavour for a device."""
     stored = []
-    for graph in bundle.graphs("tensorrt", precision):
+    for graph in bundle.graphs("tensorrt", precision, search_size):
         content = bundle.path(graph).read_bytes() if blob is None else blob
         digest = hashlib.sha256(content).hexdigest()
         facts: dict[str, Any] = {
-            "format": 1, "file": f"{graph.role}.{graph.precision}.engine", "sha256": digest,
+            "format": 1, "file": f"{stem(graph)}.engine", "sha256": digest,
             "created": "2026-01-01T00:00:00+00:00", "role": graph.role, "precision": graph.precision,
             "graph": graph.file, "graph_sha256": graph.sha256, "flavour": made_by.name, "version": made_by.version,
             "gpu": device.gpu.name, "compute_capabilities": [device.gpu.compute_capability],
