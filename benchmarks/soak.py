@@ -39,11 +39,12 @@ from mvt_deploy.bundle import DEFAULT
 from mvt_deploy.cli.options import ensure_model, say
 from mvt_deploy.errors import SourceError, UserError
 from mvt_deploy.geometry import BGRImage, Box, format_box
+from mvt_deploy.process import quiet_opencv
 from mvt_deploy.tracker import Tracker
 from mvt_deploy.video import demo
 from mvt_deploy.video.pipeline import Interrupted, Step
 from mvt_deploy.video.session import Outputs, track_source
-from mvt_deploy.video.sources import Frame, Source, open_source, quiet_opencv
+from mvt_deploy.video.sources import Frame, Source, open_source
 from mvt_deploy.video.targets import choose_targets
 
 BACKENDS = ("ort:cpu:fp32=10", "openvino:fp32=8", "openvino:bf16=8", "torch=8")

@@ -16,10 +16,11 @@ except ImportError as error:  # its wheel needs libraries of a desktop, which sm
         "or, without windows, pip uninstall opencv-python && pip install opencv-python-headless."
     ) from error
 
+from .backends.base import Backend
 from .backends.registry import load
 from .errors import UserError
 from .geometry import Box
 from .tracker import LostPolicy, SearchPolicy, Track, Tracker
 from .version import __version__
 
-__all__ = ["Box", "LostPolicy", "SearchPolicy", "Track", "Tracker", "UserError", "__version__", "load"]
+__all__ = ["Backend", "Box", "LostPolicy", "SearchPolicy", "Track", "Tracker", "UserError", "__version__", "load"]

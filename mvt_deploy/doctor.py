@@ -17,11 +17,19 @@ import numpy as np
 from . import bundle
 from .default_bundle import default_bundle
 from .errors import UserError
+from .version import __version__
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One feature: whether it works here, what was found, and what to do if it does not."""
+    """What was found of one feature.
+
+    Attributes:
+        feature: Name of the feature.
+        works: Whether it works here.
+        detail: What was found, or why it does not work.
+        remedy: What to do or to run where it does not work; empty where it does.
+    """
 
     feature: str
     works: bool
@@ -121,7 +129,8 @@ def _default_bundle() -> Finding:
     except UserError as error:
         return Finding(feature, False, str(error), "mvt-deploy export")
     precisions = ", ".join(sorted({g.precision for g in opened.manifest.graphs}))
-    return Finding(feature, True, f"{folder}: {precisions}, made {opened.manifest.created}")
+    sides = ", ".join(map(str, opened.search_sizes))
+    return Finding(feature, True, f"{folder}: {precisions}, search size {sides}, made {opened.manifest.created}")
 
 
 CHECKS: tuple[Callable[[], Finding], ...] = (
@@ -138,6 +147,7 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
 
 
 def examine() -> list[Finding]:
-    """Run every check; the machine itself comes first."""
+    """Run every check; the machine itself and the package come first."""
     machine = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, {os.cpu_count()} cores"
-    return [Finding("machine", True, machine), *(check() for check in CHECKS)]
+    facts = [Finding("machine", True, machine), Finding("mvt-deploy", True, __version__)]
+    return [*facts, *(check() for check in CHECKS)]

@@ -1,10 +1,10 @@
-"""The errors a user can meet: each message is one sentence that says what is wrong and what to do next."""
+"""The errors that a user can meet: each message is one sentence that says what is wrong and what to do next."""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """A mistake or a condition the user can mend; the command line prints it and exits with 2."""
+    """A mistake or a condition that the user can fix; the command line prints the message and exits with code 2."""
 
     exit_code = 2
 
@@ -13,9 +13,9 @@ class MissingExtra(UserError):
     """A feature needs packages that are not installed.
 
     Args:
-        feature: what was asked for, as the subject of a sentence.
-        extra: the optional dependency group that provides it.
-        missing: the module that could not be imported.
+        feature: What was asked for, as the subject of a sentence.
+        extra: Optional dependency group that provides it.
+        missing: Module that could not be imported.
     """
 
     def __init__(self, feature: str, extra: str, missing: str) -> None:
@@ -55,7 +55,7 @@ class BackendError(UserError):
 
 
 class NonFiniteError(BackendError):
-    """The network returned a value that is not finite; it never becomes a box."""
+    """The network returned a value that is not finite, which never becomes a box."""
 
 
 class TrainingError(UserError):

@@ -1,4 +1,4 @@
-"""What an ONNX file says of itself, read before any runtime sees it and without the ``onnx`` package.
+"""What an ONNX file declares, read before any runtime opens it and without the ``onnx`` package.
 
 Only the outline is decoded: inputs, outputs, and whether any tensor, however deep in subgraphs and functions, keeps its
 values in another file. Field numbers are those of ``onnx.proto``; the encoding is Protocol Buffers'.
@@ -28,7 +28,13 @@ Signature = tuple[str, str, tuple[int | str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """Inputs and outputs in their order, and whether values lie in other files."""
+    """What a model declares.
+
+    Attributes:
+        inputs: Inputs of the main graph, in their order.
+        outputs: Outputs of the main graph, in their order.
+        external: Whether any tensor keeps its values in another file.
+    """
 
     inputs: tuple[Signature, ...]
     outputs: tuple[Signature, ...]
@@ -36,10 +42,13 @@ class Outline:
 
 
 def outline(data: bytes) -> Outline:
-    """The outline of an ONNX model.
+    """Read the outline of an ONNX model.
+
+    Args:
+        data: Content of the file.
 
     Raises:
-        ValueError: the bytes are no Protocol Buffers message, or no model with a graph.
+        ValueError: The bytes are no Protocol Buffers message, or no model with a graph.
     """
     inputs: list[Signature] = []
     outputs: list[Signature] = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from typing import Any
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's <malloc.h>
 _STEADY = 1 << 20
@@ -50,6 +51,19 @@ def use_one_opencv_thread() -> None:
     import cv2
 
     cv2.setNumThreads(1)
+
+
+def quiet_opencv() -> None:
+    """Keep OpenCV and FFmpeg from writing their own lines to stderr, unless the environment sets their log levels.
+
+    Called where a video is opened for reading or writing.
+    """
+    import cv2
+
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    if "OPENCV_LOG_LEVEL" not in os.environ:
+        place: Any = getattr(cv2.utils, "logging", cv2)  # OpenCV 5 moved it there, 4 has it at the top
+        place.setLogLevel(0)  # silent
 
 
 def _mallopt(name: int, value: int) -> bool:

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..backends.onnx_session import OnnxSession
 from ..errors import TrainingError
 from ..network import MVT
 from .images import Image
@@ -24,24 +25,18 @@ class TeacherBackbone:
 
     def __init__(self, path: str) -> None:
         import onnx
-        import onnxruntime
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
         try:
             model = onnx.load(path)
             _free_sides(model.graph)
-            self._session = onnxruntime.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
+            self._session = OnnxSession(model.SerializeToString(), threads=1)
         except Exception as error:  # ONNX and ONNX Runtime raise many kinds
             raise TrainingError(f"the teacher's backbone {path} cannot be loaded ({error}).") from error
-        self._input = self._session.get_inputs()[0].name
 
     def __call__(self, crop: Image) -> Features:
         """The feature map ``[C, H/16, W/16]`` of a BGR crop uint8 ``[H, W, 3]``."""
         image = np.ascontiguousarray(crop.transpose(2, 0, 1)[None], np.float32)
-        found = self._session.run(None, {self._input: image})[0][0]
+        found = self._session.run({self._session.inputs[0]: image})[self._session.outputs[0]][0]
         return np.clip(found, -6e4, 6e4).astype(np.float16)
 
 

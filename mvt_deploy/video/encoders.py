@@ -10,8 +10,8 @@ import numpy as np
 
 from ..errors import SinkError
 from ..geometry import BGRImage
+from ..process import quiet_opencv
 from .events import fields, log
-from .sources import quiet_opencv
 
 CODECS: dict[str, tuple[str, ...]] = {
     ".mp4": ("avc1", "mp4v"),

@@ -7,7 +7,6 @@ on from where it is; whoever reads it decides what to drop (see :mod:`mvt_deploy
 from __future__ import annotations
 
 import glob
-import os
 import re
 import threading
 import time
@@ -16,7 +15,6 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
@@ -26,6 +24,7 @@ import numpy.typing as npt
 
 from ..errors import SourceError
 from ..geometry import BGRImage
+from ..process import quiet_opencv
 from .events import fields, log
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".jp2", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
@@ -144,14 +143,6 @@ def fit_for_opencv(name: str | Path) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def quiet_opencv() -> None:
-    """Keep OpenCV and FFmpeg from writing their own lines to stderr, unless the user set their log levels."""
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    if "OPENCV_LOG_LEVEL" not in os.environ:
-        place: Any = getattr(cv2.utils, "logging", cv2)  # OpenCV 5 moved it there, 4 has it at the top
-        place.setLogLevel(0)  # silent
 
 
 def _open_path(path: Path) -> Source:

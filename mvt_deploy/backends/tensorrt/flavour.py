@@ -16,7 +16,13 @@ _OLDEST = (10, 3)
 
 @dataclass(frozen=True, slots=True)
 class Flavour:
-    """An installed TensorRT: ``name`` is the Python module's, ``trt`` the module itself."""
+    """An installed TensorRT.
+
+    Attributes:
+        name: Name of its Python module, one of :data:`NAMES`.
+        version: Its version.
+        trt: The module itself.
+    """
 
     name: str
     version: str
@@ -24,7 +30,7 @@ class Flavour:
 
     @property
     def label(self) -> str:
-        """As people write it: ``TensorRT 10.3.0``."""
+        """Name and version for messages: ``TensorRT 10.3.0``."""
         return f"{'TensorRT-RTX' if self.name == RTX else 'TensorRT'} {self.version}"
 
     @property
@@ -38,14 +44,14 @@ class Flavour:
         return 1 << int(self.trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
 
     def targets(self, gpu_capability: str | None, asked: str | None) -> tuple[str, ...]:
-        """Compute capabilities an engine built here runs on.
+        """Compute capabilities that an engine built here runs on.
 
         Args:
-            gpu_capability: of the GPU in this machine, if there is one.
-            asked: a single one to build for; TensorRT-RTX only.
+            gpu_capability: Compute capability of the GPU in this machine; None where there is none.
+            asked: The only compute capability to build for; None for all. Only TensorRT-RTX has a choice.
 
         Raises:
-            BackendError: a compute capability this flavour cannot build for.
+            BackendError: A compute capability this flavour cannot build for.
         """
         if self.name == TENSORRT:
             if asked is not None and asked != gpu_capability:
@@ -71,7 +77,7 @@ class Flavour:
 
 
 def installed_flavours() -> list[Flavour]:
-    """The TensorRT flavours that can be imported here, full TensorRT first."""
+    """The flavours that can be imported here, full TensorRT first."""
     return [flavour for name in NAMES if (flavour := _open_if_there(name)) is not None]
 
 
@@ -85,9 +91,12 @@ def _open_if_there(name: str) -> Flavour | None:
 def open_flavour(name: str) -> Flavour:
     """Import one flavour.
 
+    Args:
+        name: One of :data:`NAMES`.
+
     Raises:
-        MissingExtra: it is not installed, or its libraries cannot be loaded.
-        BackendError: it is older than this project supports.
+        MissingExtra: It is not installed, or its libraries cannot be loaded.
+        BackendError: It is older than this project supports.
     """
     if name not in NAMES:
         raise BackendError(f"there is no TensorRT flavour '{name}': choose one of {', '.join(NAMES)}.")
@@ -104,11 +113,15 @@ def open_flavour(name: str) -> Flavour:
 
 
 def choose_builder(name: str | None, gpu: bool) -> Flavour:
-    """The flavour to build with: the one named, else full TensorRT where there is a GPU, else TensorRT-RTX.
+    """The flavour to build with: the one named, or else full TensorRT where there is a GPU, or else TensorRT-RTX.
+
+    Args:
+        name: One of :data:`NAMES`; None for the choice above.
+        gpu: Whether this machine has a GPU.
 
     Raises:
-        MissingExtra: none is installed.
-        BackendError: full TensorRT without a GPU.
+        MissingExtra: None is installed.
+        BackendError: Full TensorRT without a GPU.
     """
     found = [open_flavour(name)] if name else installed_flavours()
     if not found:

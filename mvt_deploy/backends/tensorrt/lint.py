@@ -1,4 +1,4 @@
-"""Which convolutions may be int8: full TensorRT lacks kernels for some weight shapes that TensorRT-RTX accepts."""
+"""Which convolutions may be int8: full TensorRT has no kernels for some weight shapes that TensorRT-RTX accepts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ MULTIPLE = 4
 
 @dataclass(frozen=True, slots=True)
 class UnsafeConvolution:
-    """An int8 convolution without a kernel in full TensorRT; weight ``shape``: ``[out, in / groups, h, w]``."""
+    """An int8 convolution without a kernel in full TensorRT.
+
+    Attributes:
+        name: Name of the node.
+        shape: Shape of its weight, ``[out, in / groups, h, w]``.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -56,7 +61,7 @@ def require_int8_safe(model: onnx.ModelProto, name: str) -> None:
     """Refuse a graph that full TensorRT may have no int8 kernels for.
 
     Raises:
-        BackendError: naming every such convolution.
+        BackendError: Naming every such convolution.
     """
     if unsafe := unsafe_int8_convolutions(model):
         listed = ", ".join(f"{u.name} {list(u.shape)}" for u in unsafe)

@@ -14,10 +14,15 @@ _NORM = re.compile(r"layer_?norm", re.I)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Counts over an engine's kernels, of all its profiles together.
+    """Counts over an engine's kernels, of all its optimisation profiles together.
 
-    ``fused_attention``: attentions that are one kernel; ``convolutions``, and of them ``int8_convolutions`` with int8
-    input; ``layer_norms``, and of them ``half_norms`` whose mean is taken in half precision.
+    Attributes:
+        kernels: Number of kernels.
+        fused_attention: Number of attentions that are a single kernel.
+        convolutions: Number of convolutions.
+        int8_convolutions: Number of convolutions with int8 input.
+        layer_norms: Number of layer normalisations.
+        half_norms: Number of layer normalisations whose mean is taken in half precision.
     """
 
     kernels: int

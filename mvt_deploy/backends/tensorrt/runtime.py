@@ -79,7 +79,7 @@ class Engine:
         """An execution of ``n`` targets that reads and writes device memory at fixed addresses.
 
         Raises:
-            BackendError: the engine takes fewer targets at once, or there is no memory for the execution.
+            BackendError: The engine takes fewer targets at once, or there is no memory for the execution.
         """
         fitting = [(p.max - p.min, i) for i, p in enumerate(self._profiles) if p.min <= n <= p.max]  # the narrowest
         if not fitting:

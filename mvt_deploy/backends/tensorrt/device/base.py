@@ -14,7 +14,15 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """Facts about one GPU: ``compute_capability`` as ``"8.9"``, versions as text, ``memory`` in bytes."""
+    """Facts about one GPU.
+
+    Attributes:
+        name: Name of the model.
+        compute_capability: Compute capability, such as ``"8.9"``.
+        driver: Version of the driver.
+        cuda: Version of CUDA.
+        memory: Memory in bytes.
+    """
 
     name: str
     compute_capability: str

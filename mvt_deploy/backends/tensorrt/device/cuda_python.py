@@ -22,7 +22,7 @@ log = logging.getLogger("mvt_deploy")
 
 NO_GPU = (
     "no NVIDIA GPU with a working driver was found ({}): run this on a machine that has one (nvidia-smi lists it), "
-    "or use --backend ort, which needs none."
+    "or take the ort backend (--backend ort), which needs none."
 )
 
 
@@ -30,7 +30,7 @@ def count_gpus() -> int:
     """Number of visible GPUs, at least one; asks the CUDA runtime only, which is safe without a driver.
 
     Raises:
-        BackendError: there is none, or the driver is too old for the installed cuda-python.
+        BackendError: There is none, or the driver is too old for the installed cuda-python.
     """
     error, count = cudart.cudaGetDeviceCount()
     if error == cudart.cudaError_t.cudaSuccess and count:

@@ -14,8 +14,8 @@ def open_device() -> Device:
     ``CUDA_VISIBLE_DEVICES`` chooses among several GPUs.
 
     Raises:
-        MissingExtra: neither package is installed.
-        BackendError: there is no GPU or no driver, or the driver is too old for the package.
+        MissingExtra: Neither package is installed.
+        BackendError: There is no GPU or no driver, or the driver is too old for the package.
     """
     if _has("cuda.bindings.runtime") or _has("cuda.cudart"):
         from .cuda_python import CudaPython

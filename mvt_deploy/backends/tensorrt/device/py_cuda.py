@@ -16,7 +16,7 @@ try:
 except ImportError as error:  # without libcuda.so.1 it does not import
     raise BackendError(
         f"pycuda cannot be loaded ({error}): it needs an NVIDIA GPU and its driver; "
-        "run this on a machine that has one, or use --backend ort, which needs none."
+        "run this on a machine that has one, or take the ort backend (--backend ort), which needs none."
     ) from error
 
 _NON_BLOCKING = 1
@@ -32,7 +32,7 @@ class PyCuda:
             if drv.Device.count() == 0:
                 raise BackendError(
                     "no NVIDIA GPU was found (pycuda counts 0 devices): run this on a machine that has one, "
-                    "or use --backend ort, which needs none."
+                    "or take the ort backend (--backend ort), which needs none."
                 )
             device = drv.Device(0)
             self._context: Any = device.retain_primary_context()
