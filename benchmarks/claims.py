@@ -10,6 +10,7 @@ needs clips or held-back tracks with ground truth.
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
 import time
 from collections.abc import Sequence
@@ -81,12 +82,16 @@ class Speed:
 
 
 def open_rows(model: Path, threads: int | None) -> tuple[dict[str, Backend], dict[str, str]]:
-    """Open every row that runs here, by label, and say why the others do not."""
+    """Open every row that runs here, by label, and say why the others do not; other search sizes where they are."""
     opened: dict[str, Backend] = {}
     refused: dict[str, str] = {}
-    for name, options in ROWS:
+    held = open_bundle(model).search_sizes
+    sizes: tuple[Any, ...] = (min(held), "auto") if len(held) > 1 else ()
+    other = [("ort", {"precision": precision, "search_size": s}) for precision in ("fp32", "int8") for s in sizes]
+    for name, options in [*ROWS, *other]:
         asked = " ".join(
             [name, options.get("device", "cpu" if name != "trt" else "gpu"), options.get("precision", "fp32")]
+            + ([f"search {options['search_size']}"] if "search_size" in options else [])
         )
         try:
             backend = load(model, name, threads=threads if options.get("device") != "cuda" else None, **options)
@@ -216,7 +221,11 @@ def page(report: dict[str, Any]) -> str:
     speeds = {row["name"]: Speed(**row) for row in report["speed"]}
     busy = ""
     if max(report["load_before"], report["load_after"] - 1) > report["machine"]["cores"]:
-        busy = " The machine did other work meanwhile: frames per second are too low, and ratios are rough."
+        busy = (
+            f" Other work on the machine waited for it (nice {report['nice']})."
+            if report["nice"] < 0
+            else " The machine did other work meanwhile: frames per second are too low, and ratios are rough."
+        )
     machine_line = machine.one_line(report["machine"])
     claims = speed_claims(speeds, report["refused"], report["checkpoint"]["parameters"])
     rows = [
@@ -291,6 +300,7 @@ def main(
         "python": platform.python_version(),
         "checkpoint": {"source": checkpoint.source, "sha256": checkpoint.sha256, "parameters": checkpoint.parameters},
         "load_before": _load(),
+        "nice": os.getpriority(os.PRIO_PROCESS, 0) if hasattr(os, "getpriority") else 0,
         "clip": "a rendered clip of a shipped photograph, 480×360",
     }
     with Bars() as bars:
@@ -314,8 +324,6 @@ def main(
 
 def _load() -> float:
     """Processes that wanted a processor over the last minute."""
-    import os
-
     return round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else float("nan")
 
 
