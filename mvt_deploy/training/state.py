@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..errors import TrainingError
-from ..files import draft
+from ..files import draft, write_whole
 from ..network import MVT, save_checkpoint
 
 CONFIG, LOG, STATE, LATEST, BEST = "config.json", "log.jsonl", "state.pt", "mvt.safetensors", "best.safetensors"
@@ -46,7 +46,7 @@ class RunFolder:
             )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            (self.path / CONFIG).write_text(config, encoding="utf-8")
+            write_whole(self.path / CONFIG, config)
         except OSError as error:
             raise TrainingError(f"the run's folder {self.path} cannot be written ({error.strerror}).") from error
 

@@ -103,6 +103,11 @@ def test_a_search_size_is_another_run(tmp_path: Path) -> None:
     assert call(data, "--model", model, "-o", tmp_path / "256", "--json")[0] == 0
     boxes = [np.loadtxt(tmp_path / side / "results" / "square.txt", delimiter=",") for side in ("192", "256")]
     assert np.abs(boxes[0] - boxes[1]).max() > 0
+    code, shown = call(data, "--model", model, "-o", tmp_path / "auto", "--search-size", "auto", "--json")
+    assert code == 0
+    assert json.loads(shown)["label"] == "tiny-ort-fp32-search-auto"
+    chosen = np.loadtxt(tmp_path / "auto" / "results" / "square.txt", delimiter=",")
+    assert np.abs(chosen - boxes[1]).max() > 0  # not the default side on every frame
     with pytest.raises(UserError, match="of side 224, only of 192 and 256"):
         call(data, "--model", model, "-o", tmp_path / "224", "--search-size", 224)
     with pytest.raises(UserError, match="a side in pixels, such as 256, or auto, not '-1'"):
