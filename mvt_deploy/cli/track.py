@@ -11,7 +11,7 @@ from ..progress import SILENT
 from ..tracker import LostPolicy, Tracker
 from . import logs
 from .bars import Bars
-from .options import BackendName, Device, Model, Precision, Provider, Threads, open_model, say
+from .options import BackendName, Device, Model, Precision, Provider, Threads, open_model, parse_search_size, say
 
 _DEFAULTS = LostPolicy()
 
@@ -30,6 +30,16 @@ def track(
     precision: Precision = None,
     threads: Threads = None,
     device: Device = "cpu",
+    search_size: Annotated[
+        str | None,
+        typer.Option(
+            "--search-size",
+            "--search",
+            metavar="N|auto",
+            help="Side of the search crops in pixels, one of those the bundle holds; or auto: the smallest for a "
+            "target that is followed well and moves little, the largest for an unsure or lost one. Default: 256.",
+        ),
+    ] = None,
     init_box: Annotated[
         list[str] | None,
         typer.Option("--init-box", help="Target as x,y,w,h in pixels of the first frame; repeat it for several."),
@@ -78,6 +88,7 @@ def track(
 
     logs.use(log_json)
     policy = LostPolicy(threshold=lost_below, patience=lost_after, found=found_at) if lost else None
+    side = parse_search_size(search_size)
     opened = open_source(source, reconnect)
     if show_grid:
         say("read x,y,w,h from the grid and give them with --init-box")
@@ -86,7 +97,7 @@ def track(
     outputs = Outputs(video, results, json, show, metrics)
     targets = choose_targets(opened, init_box or [], select, auto)
     say(f"target: {targets.how}")
-    tracker = Tracker(open_model(model, backend, provider, precision, threads, device), lost=policy)
+    tracker = Tracker(open_model(model, backend, provider, precision, threads, device, side), lost=policy)
     with Bars() as bars:
         summary = track_source(opened, targets, tracker, outputs, progress=SILENT if log_json else bars)
     first, *rest = summary.lines()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -83,6 +84,8 @@ def test_bad_input(clip: Path, bundle: Path, tmp_path: Path) -> None:
     refused(mvt("track", "boxes_1.txt", *model, cwd=tmp_path), "'boxes_1.txt' is text, not a video")
     refused(mvt("track", clip, *model, "-o", ".", cwd=tmp_path), "cannot write a video to '.'")
     (tmp_path / "boxes_1.txt").unlink()
+    refused(mvt("track", clip, *model, "--search-size", "wide", cwd=tmp_path), "a side in pixels, such as 256, or auto")
+    refused(mvt("track", clip, *model, "--search-size", "192", cwd=tmp_path), "192", "256")
     refused(mvt("track", "absent.mp4", *model, cwd=tmp_path), "absent.mp4")
     refused(mvt("track", "text.mp4", *model, cwd=tmp_path), "text.mp4")
     refused(mvt("track", "empty", *model, cwd=tmp_path), "empty")
@@ -118,6 +121,20 @@ def test_a_reader_that_wants_one_line_gets_it_and_the_file_is_finished(
         assert process.wait(60) == 0, errors
     assert "error" not in errors
     assert len(np.loadtxt(tmp_path / "r.txt", delimiter=",")) == 40
+
+
+@pytest.mark.slow
+def test_the_tracker_chooses_how_far_to_look(clip: Path, bundle: Path, tmp_path: Path) -> None:
+    """With PyTorch, which takes every side from any bundle's checkpoint."""
+    options = ["--model", bundle, "--backend", "torch", "--no-video"]
+    done = mvt("track", clip, *options, "--search", "auto", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stderr.split("AO ")[1].split()[0]) > 0.6
+    shares = dict(re.findall(r"(\d+) in (\d+) %", done.stderr.split("search size: ")[1]))
+    assert int(shares["192"]) > 50
+    done = mvt("track", clip, *options, "--search-size", 192, cwd=tmp_path)
+    assert "search size" not in done.stderr
+    assert float(done.stderr.split("AO ")[1].split()[0]) > 0.6
 
 
 def test_a_damaged_bundle(clip: Path, bundle: Path, tmp_path: Path) -> None:

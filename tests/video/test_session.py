@@ -138,3 +138,12 @@ def test_a_reader_that_goes_away_ends_a_run_that_writes_nothing_else(
     assert summary.outcome.problem is None
     assert (summary.outcome.frames == 60) == video
     assert (tmp_path / "v.avi").exists() == video
+
+
+def test_how_often_each_search_size_was_used_is_told(clip: Path) -> None:
+    class Dial(Still):
+        search_sizes = (192, 256, 320)
+
+    summary = track_source(open_source(clip), choose_targets(open_source(clip)), Tracker(Dial()), Outputs())
+    assert "search size: 192 in 67 %, 256 in 33 % of the searches" in summary.lines()
+    assert summary.figures()["search_sizes"] == {"192": 2, "256": 1}
