@@ -25,6 +25,13 @@ def package(
             help="fp32, fp16 or int8. Default: fp32 with --triton, the smallest graphs of the bundle with --web.",
         ),
     ] = None,
+    search_size: Annotated[
+        int | None,
+        typer.Option(
+            "--search-size",
+            help="With --web: side of the search crops in pixels; default: the default of the bundle.",
+        ),
+    ] = None,
     runtime: Annotated[
         Path | None,
         typer.Option(
@@ -56,7 +63,7 @@ def package(
         str, typer.Option("--name", help="With --triton: the models are named NAME_template and NAME_search.")
     ] = "mvt",
 ) -> None:
-    """Package the bundle for where it will run: a Triton server, or a browser. Prints the folders written."""
+    """Package the bundle for where it will run: a Triton server, or browsers. Prints the folders written."""
     from ..bundle import open_bundle
     from ..errors import UserError
 
@@ -73,7 +80,8 @@ def package(
         from ..web import write_site
 
         bundle = open_bundle(ensure_model(model))
-        for part in write_site(bundle, web, precision=precision, runtime=runtime, say=say):
+        parts = write_site(bundle, web, precision=precision, search_size=search_size, runtime=runtime, say=say)
+        for part in parts:
             say(f"{part.what}: {part.download / 1e6:.1f} MB to download")
         print(web)
         say(f"try it with  python3 -m http.server --bind 127.0.0.1 --directory {web}  and open http://127.0.0.1:8000")

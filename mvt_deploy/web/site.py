@@ -53,6 +53,7 @@ def write_site(
     folder: Path,
     *,
     precision: str | None = None,
+    search_size: int | None = None,
     runtime: Path | None = None,
     say: Callable[[str], None] = lambda message: None,
 ) -> list[Part]:
@@ -63,6 +64,7 @@ def write_site(
         folder: The site's place.
         precision: Precision of the graphs that WASM runs, ``"fp32"``, ``"fp16"`` or ``"int8"``; None takes the smallest
             that the bundle holds and that its gate did not refuse.
+        search_size: Side of the search crops in pixels, of the sides the bundle holds; None for its default.
         runtime: Unpacked npm package ``onnxruntime-web``; None fetches it with npm.
         say: Told what is being done.
 
@@ -70,17 +72,17 @@ def write_site(
         What a visitor downloads: the page, then each way to run the network, then the sample clip.
 
     Raises:
-        BundleError: The bundle lacks graphs of that precision, or a file is damaged.
+        BundleError: The bundle lacks graphs of that precision or side, or a file is damaged.
         UserError: The runtime cannot be fetched, or the place cannot be written or holds something else.
     """
     if precision is not None and precision not in PRECISIONS:
         raise UserError(f"there is no precision '{precision}' for browsers: choose one of {', '.join(PRECISIONS)}.")
     if folder.exists() and not (folder / DESCRIPTION).is_file() and any(folder.iterdir() if folder.is_dir() else [1]):
         raise UserError(f"{folder} exists and is no site of mvt-deploy: give another place, or remove it.")
-    spec = bundle.manifest.tracker
-    wasm = bundle.graphs("ort", precision or _smallest(bundle))
+    spec = bundle.manifest.tracker if search_size is None else bundle.manifest.tracker.at(search_size)
+    wasm = bundle.graphs("ort", precision or _smallest(bundle, search_size), search_size)
     pairs = [("wasm", wasm)]
-    pairs += [("webgpu", pair) for p in ("fp16", "fp32") if (pair := _find_pair(bundle, "webgpu", p))]
+    pairs += [("webgpu", pair) for p in ("fp16", "fp32") if (pair := _find_pair(bundle, "webgpu", p, search_size))]
     try:
         with find_runtime(runtime, say) as builds, draft_folder(folder.resolve()) as site:
             return _Writer(bundle, spec, site, say).write(builds, pairs)
@@ -142,8 +144,8 @@ class _Writer:
     def _check(self) -> dict[str, Any]:
         """Crops of the shipped photographs, and the answers of native ONNX Runtime in fp32."""
         size = self.spec.search_size
-        pairs = photograph_pairs(_CHECKED_PAIRS)
-        backend = OrtBackend(self.bundle)
+        pairs = photograph_pairs(_CHECKED_PAIRS, search_size=size)
+        backend = OrtBackend(self.bundle, search_size=size)
         try:
             found = backend.search(pairs.search, backend.template(pairs.template))
         finally:
@@ -200,18 +202,18 @@ def _described(name: str, data: bytes, download: int) -> dict[str, Any]:
     return {"file": name, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), "download": download}
 
 
-def _smallest(bundle: Bundle) -> str:
+def _smallest(bundle: Bundle, search_size: int | None) -> str:
     """The precision with the smallest graphs that the bundle holds and that its gate did not refuse."""
     for precision in PRECISIONS:
-        pair = _find_pair(bundle, "wasm", precision)
+        pair = _find_pair(bundle, "wasm", precision, search_size)
         if pair and pair.search.precision == precision and all(gate.passed for gate in _gates(bundle, pair)):
             return precision
     return "fp32"
 
 
-def _find_pair(bundle: Bundle, provider: str, precision: str) -> GraphPair | None:
+def _find_pair(bundle: Bundle, provider: str, precision: str, search_size: int | None) -> GraphPair | None:
     try:
-        return bundle.graphs(_RUNTIMES[provider], precision)
+        return bundle.graphs(_RUNTIMES[provider], precision, search_size)
     except BundleError:
         return None
 

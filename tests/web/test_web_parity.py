@@ -1,0 +1,176 @@
+"""The same answers in the browser as in Python: whole trajectories, and WebGPU beside WASM."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+from golden import CASES
+
+import mvt_deploy as mvt
+from mvt_deploy.bundle import open_bundle
+from mvt_deploy.geometry import Box, iou
+from mvt_deploy.video import demo
+from mvt_deploy.web import write_site
+
+pytestmark = pytest.mark.slow
+
+Pixels = npt.NDArray[np.uint8]
+Serve = Callable[..., AbstractContextManager[Any]]
+FRAMES = 16
+ISOLATED = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
+
+TRACK = """async ({ threads, clip, width, height, boxes }) => {
+  const { openSite } = await import("./bundle.js");
+  const { loadRuntime, openBackend } = await import("./backend.js");
+  const { Tracker } = await import("./tracker.js");
+  const root = new URL("./", location.href);
+  const site = await openSite(root);
+  const choice = { ...site.choices.find((c) => c.precision === "fp32"), provider: "wasm" };
+  const ort = await loadRuntime(root, site, "wasm", threads, () => {});
+  const backend = await openBackend(ort, root, site, choice, () => {});
+  const pixels = new Uint8ClampedArray(await (await fetch(clip)).arrayBuffer());
+  const bytes = 4 * width * height;
+  const frames = Array.from({ length: pixels.length / bytes }, (_, index) =>
+    ({ width, height, data: pixels.subarray(index * bytes, (index + 1) * bytes) }));
+  const paths = [];
+  for (const box of boxes) {
+    const tracker = new Tracker(backend);
+    await tracker.add(frames[0], box);
+    const path = [];
+    for (const frame of frames.slice(1)) path.push((await tracker.update(frame))[0]);
+    paths.push(path);
+  }
+  await backend.close();
+  return paths;
+}"""
+
+
+@pytest.fixture(scope="module")
+def host(site: Path, serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """A folder with the site and clips in it, and where it is served with the headers that threads need."""
+    folder = tmp_path_factory.mktemp("host") / "site"
+    shutil.copytree(site, folder)
+    (folder / "blank.html").write_text("<!doctype html><title>blank</title>")
+    with serve(folder, ISOLATED) as server:
+        yield folder, server.url
+
+
+def rendered(seed: int) -> tuple[list[Pixels], Box]:
+    clip = [(image, box) for image, box in demo.frames(2 * FRAMES, seed)][::2]
+    frames = [np.asarray(cv2.resize(image, (480, 270), interpolation=cv2.INTER_AREA), np.uint8) for image, _ in clip]
+    return frames, Box(*(value / 2 for value in clip[0][1]))
+
+
+def real(folder: Path) -> tuple[list[Pixels], Box]:
+    paths = sorted((folder / "img").glob("*.jpg"))[:FRAMES]
+    first = (folder / "groundtruth.txt").read_text().splitlines()[0]
+    frames = [np.asarray(cv2.imread(str(path)), np.uint8) for path in paths]
+    return frames, Box(*(float(value) for value in first.replace("\t", ",").split(",")))
+
+
+def track(chromium: Any, folder: Path, url: str, frames: list[Pixels], boxes: list[Box]) -> Any:
+    """Paths through BGR frames, one per box; each is tracked by itself, in fp32 with WASM."""
+    height, width = frames[0].shape[:2]
+    opaque = np.full((height, width), 255, np.uint8)
+    np.stack([np.dstack([frame[..., ::-1], opaque]) for frame in frames]).tofile(folder / "clip.rgba")
+    targets = [box._asdict() for box in boxes]
+    page = chromium.new_page()
+    page.goto(f"{url}blank.html")
+    assert page.evaluate("crossOriginIsolated")
+    size = {"width": width, "height": height}
+    found = page.evaluate(TRACK, {"threads": 2, "clip": "clip.rgba", "boxes": targets, **size})
+    page.close()
+    return found
+
+
+@pytest.mark.parametrize("clip", ["rendered 7", "rendered 11", "davis_dog"])
+def test_trajectories_are_those_of_onnx_runtime_in_python(
+    chromium: Any, host: tuple[Path, str], bundle: Path, clip: str, request: pytest.FixtureRequest
+) -> None:
+    if clip.startswith("rendered"):
+        frames, box = rendered(int(clip.split()[1]))
+    else:
+        frames, box = real(request.getfixturevalue("shared") / "sequences" / clip)
+    (path,) = track(chromium, *host, frames, [box])
+    tracker = mvt.Tracker(mvt.load(bundle, "ort"))
+    tracker.init(frames[0], box)
+    wanted = [tracker.update(frame) for frame in frames[1:]]
+    overlaps = [float(iou(list(step["box"].values()), other.box)) for step, other in zip(path, wanted, strict=True)]
+    assert np.mean(overlaps) >= 0.98, overlaps
+    assert [step["state"] for step in path] == [other.state for other in wanted]
+
+
+def test_boxes_are_the_golden_ones_within_a_tenth_of_a_pixel(
+    chromium: Any, golden_bundle: Path, web_runtime: Path, serve: Serve, tmp_path: Path
+) -> None:
+    cases = [case for case in CASES if case.weights == "formula"]
+    write_site(open_bundle(golden_bundle), tmp_path / "site", runtime=web_runtime)
+    (tmp_path / "site" / "blank.html").write_text("<!doctype html><title>blank</title>")
+    frame = cases[0].frame
+    with serve(tmp_path / "site", ISOLATED) as server:
+        found = track(chromium, tmp_path / "site", server.url, [frame, frame], [case.box for case in cases])
+    for case, (step,) in zip(cases, found, strict=True):
+        assert list(step["box"].values()) == pytest.approx(list(case.clipped), abs=0.1), str(case)
+
+
+@pytest.fixture(scope="module")
+def webgpu(launch: Any) -> Iterator[Any]:
+    """Chromium with WebGPU computed by SwiftShader on the processor: it shows what works, not how fast."""
+    browser = launch(
+        "--enable-unsafe-webgpu",
+        "--use-webgpu-adapter=swiftshader",
+        "--enable-features=Vulkan",
+        "--use-vulkan=swiftshader",
+    )
+    yield browser
+    browser.close()
+
+
+def test_webgpu_answers_rightly_and_its_loss_moves_the_targets_to_wasm(
+    webgpu: Any, site: Path, serve: Serve, tmp_path: Path
+) -> None:
+    folder = tmp_path / "site"
+    shutil.copytree(site, folder)
+    description = json.loads((folder / "site.json").read_text())
+    description["check"]["answers"] = description["check"]["answers"][:1]  # one search takes SwiftShader half a minute
+    (folder / "site.json").write_text(json.dumps(description))
+    # A way to lose the device from the outside, as a reset of the driver would.
+    worker = folder / "worker.js"
+    worker.write_text(
+        worker.read_text()
+        + "\nself.addEventListener('message', async ({ data }) => {"
+        + "\n  if (data === 'lose') (await tracker.model.ort.env.webgpu.device).destroy();\n});\n"
+    )
+    remote = folder / "remote.js"
+    remote.write_text(remote.read_text().replace("this.last = 0;", "this.last = 0; globalThis.remote = this;", 1))
+    context = webgpu.new_context()
+    context.set_default_timeout(400_000)
+    page = context.new_page()
+    with serve(folder) as server:
+        page.goto(server.url)
+        page.wait_for_selector("#loading", state="hidden")
+        assert page.inner_text("#runs-on").startswith("WASM")  # SwiftShader is no graphics processor ...
+        page.goto(f"{server.url}?runtime=webgpu")  # ... but it can be asked for
+        page.wait_for_selector("#loading", state="hidden")
+        assert not page.is_visible("#problem"), page.inner_text("#problem")
+        assert page.inner_text("#runs-on") in ("WebGPU, fp32", "WebGPU, fp16")  # so its answer agreed
+        page.locator("#welcome [data-open=clip]").click()
+        page.wait_for_function("() => parseInt(recorded.textContent) >= 2")
+        score = float(page.inner_text("#targets .score"))
+        page.evaluate("remote.worker.postMessage('lose')")
+        page.wait_for_function("() => document.querySelector('#status').textContent.includes('went away')")
+        assert page.inner_text("#runs-on").startswith("WASM")
+        count = int(page.inner_text("#recorded").split()[0])
+        page.wait_for_function("count => parseInt(recorded.textContent) >= count", arg=count + 2)
+        assert page.inner_text("#targets .state") == "tracking"
+        assert float(page.inner_text("#targets .score")) == pytest.approx(score, abs=0.25)
+    context.close()
