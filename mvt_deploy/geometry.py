@@ -21,7 +21,7 @@ CLIP_MARGIN = 10.0
 """Pixels of a clipped box that always stay inside the frame, and its smallest side (published value)."""
 
 LARGEST_SIDE = 1 << 30
-"""Pixels of a window's side beyond which a box is refused as nonsense."""
+"""Largest side of a window in pixels; boxes that need a larger one are refused."""
 _LAID_OUT = 8192
 """Side in pixels up to which a window is laid out in memory (200 MB) before it is scaled; wider ones are sampled."""
 
@@ -110,7 +110,7 @@ def require_overlap(box: Box, width: int, height: int) -> Box:
     """The same box, if some of it lies inside a ``width`` x ``height`` frame.
 
     Raises:
-        BoxError: no pixel of the box is inside the frame.
+        BoxError: No pixel of the box is inside the frame.
     """
     if box.x >= width or box.y >= height or box.x + box.w <= 0 or box.y + box.h <= 0:
         raise BoxError(
@@ -135,7 +135,7 @@ def crop_window(box: Box, factor: float) -> CropWindow:
     The corner uses Python's round (half to even), as published.
 
     Raises:
-        BoxError: the window would have no pixel or more than :data:`LARGEST_SIDE` a side, or the box is not finite.
+        BoxError: The window's side would be zero or above :data:`LARGEST_SIDE`, or the box is not finite.
     """
     if not all(map(math.isfinite, box)) or box.w <= 0 or box.h <= 0:
         raise BoxError(f"cannot crop around the box {tuple(box)}: it needs finite numbers and a positive size.")
@@ -153,10 +153,10 @@ def crop(frame: BGRImage, window: CropWindow, size: int, out: BGRImage | None = 
     more than 8192 pixels a side are sampled at the same places without being laid out, within one grey level.
 
     Args:
-        frame: BGR uint8 ``[H, W, 3]`` (any channel order works: nothing here depends on it).
-        window: where to cut.
-        size: side of the result in pixels.
-        out: uint8 ``[size, size, 3]`` to write into, or None for a new array.
+        frame: BGR uint8 ``[H, W, 3]``; any order of channels works.
+        window: The window to cut out, in pixels of the frame.
+        size: Side of the result in pixels.
+        out: Array to write into, uint8 ``[size, size, 3]``; None makes a new one.
 
     Returns:
         uint8 ``[size, size, 3]``, C-contiguous.
@@ -211,8 +211,8 @@ def map_back(centre_size: npt.ArrayLike, window_of: Box, side: float) -> Box:
 
     Args:
         centre_size: ``cx, cy, w, h`` as fractions of the crop.
-        window_of: the box the search window was cut around (the window is centred on it).
-        side: side of the search window in pixels, before scaling.
+        window_of: Box that the search window was cut around and is centred on, in pixels of the frame.
+        side: Side of the search window in pixels of the frame.
 
     Returns:
         The box in pixels, not clipped.
@@ -241,11 +241,11 @@ def _clip_axis(start: float, size: float, length: float, margin: float) -> tuple
 
 
 def iou(first: npt.ArrayLike, second: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Intersection over union of boxes ``x, y, w, h``, continuous coordinates.
+    """Intersection over union of boxes ``x, y, w, h`` in continuous coordinates.
 
     Args:
-        first: float ``[..., 4]``.
-        second: float ``[..., 4]``, broadcast against ``first``.
+        first: Boxes, float ``[..., 4]``.
+        second: Boxes, float ``[..., 4]``, broadcast against ``first``.
 
     Returns:
         float64 ``[...]`` in 0..1, never above by rounding; 0 where the union is empty.

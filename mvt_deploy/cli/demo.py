@@ -11,9 +11,7 @@ from .options import BackendName, Model, open_model, say
 
 
 def demo(
-    output: Annotated[Path, typer.Option("-o", "--output", help="The folder for the clip and the result.")] = Path(
-        "demo"
-    ),
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the clip and the result.")] = Path("demo"),
     model: Model = None,
     backend: BackendName = "ort",
 ) -> None:

@@ -10,15 +10,18 @@ T = TypeVar("T")
 
 
 class Finished(Exception):
-    """The other side is done."""
+    """The other side has ended."""
 
 
 class Channel(Generic[T]):
-    """From one producer to one consumer, in order.
+    """Hands items from one producer to one consumer, in order.
 
     Args:
-        size: how many items may wait.
-        latest: a full channel drops its oldest item instead of making the producer wait.
+        size: Number of items that may wait.
+        latest: Whether a full channel drops its oldest item instead of making the producer wait.
+
+    Attributes:
+        dropped: Number of items that were dropped.
     """
 
     def __init__(self, size: int, latest: bool = False) -> None:
@@ -33,9 +36,13 @@ class Channel(Generic[T]):
     def put(self, item: T, timeout: float | None = None) -> None:
         """Hand an item over, waiting for room.
 
+        Args:
+            item: The item.
+            timeout: Longest wait in seconds; None waits for as long as it takes.
+
         Raises:
-            Finished: the consumer has gone.
-            TimeoutError: there was no room for ``timeout`` seconds; the item was not taken.
+            Finished: The consumer has gone.
+            TimeoutError: There was no room in time; the item was not taken.
         """
         with self._changed:
             while len(self._items) >= self._size and not self._ended:
@@ -51,12 +58,15 @@ class Channel(Generic[T]):
             self._changed.notify_all()
 
     def get(self, timeout: float | None = None) -> T:
-        """The next item.
+        """Take the next item.
+
+        Args:
+            timeout: Longest wait in seconds; None waits for as long as it takes.
 
         Raises:
-            Finished: there will be no more.
-            TimeoutError: nothing came within ``timeout`` seconds.
-            BaseException: whatever the producer failed with, after the items before it.
+            Finished: There will be no more items.
+            TimeoutError: Nothing came in time.
+            BaseException: What the producer failed with, after the items before it.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: self._items or self._ended, timeout):
@@ -69,14 +79,14 @@ class Channel(Generic[T]):
             raise error or Finished
 
     def finish(self, error: BaseException | None = None) -> None:
-        """The producer's end: no more items will come, because of ``error`` if given."""
+        """End the producer's side: no more items will come, because of ``error`` if it is given."""
         with self._changed:
             self._ended = True
             self._error = error
             self._changed.notify_all()
 
     def cancel(self) -> None:
-        """The consumer's end: forget what waits, and turn the producer away."""
+        """End the consumer's side: forget the items that wait, and turn the producer away."""
         with self._changed:
             self._items.clear()
             self._ended = True

@@ -1,4 +1,4 @@
-"""A clip made here, with exactly known ground truth: a textured target before a moving camera, with an occlusion."""
+"""A rendered clip with exactly known ground truth: a textured target before a moving camera, with an occlusion."""
 
 from __future__ import annotations
 
@@ -22,7 +22,14 @@ SECONDS = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What is in the clip: uint8 BGR ``world`` larger than the frame, ``sprite`` with its mask, and an occluder."""
+    """What is in the clip.
+
+    Attributes:
+        world: Background, BGR uint8 ``[1000, 1700, 3]``, larger than the frame.
+        sprite: The target, BGR uint8 ``[160, 220, 3]``.
+        mask: Where the sprite covers the world, uint8 ``[160, 220]``, 0 or 255.
+        post: What the target passes behind, BGR uint8 ``[420, 46, 3]``.
+    """
 
     world: BGRImage
     sprite: BGRImage

@@ -38,7 +38,7 @@ def parse_address(text: str) -> tuple[str, int]:
     """Host and port from ``[HOST:]PORT``; without a host only this machine can connect. Port 0 takes a free one.
 
     Raises:
-        SinkError: it is neither.
+        SinkError: The text is neither.
     """
     found = re.fullmatch(r"(?:\[([0-9a-fA-F:]+)\]:|([^:\[\]]+):)?(\d{1,5})", text)
     if found is None or int(found[3]) > 65535:
@@ -50,13 +50,13 @@ class MetricsSink:
     """Counts steps, and serves the counts until it is closed.
 
     Args:
-        address: ``[HOST:]PORT``.
-        source: what is tracked.
-        backend: the backend's label.
-        stale_seconds: without a frame for longer than this, ``/healthz`` answers 503 instead of 200.
+        address: ``[HOST:]PORT``; port 0 takes a free one.
+        source: The source that is tracked.
+        backend: Name of the backend, with its provider and precision.
+        stale_seconds: Time without a frame, in seconds, after which ``/healthz`` answers 503 instead of 200.
 
     Raises:
-        SinkError: the address is wrong, or taken.
+        SinkError: The address is wrong, or in use.
     """
 
     def __init__(self, address: str, source: Source, backend: str, stale_seconds: float = STALE_SECONDS) -> None:

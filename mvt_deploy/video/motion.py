@@ -20,10 +20,10 @@ WORK_SIDE = 384
 """Longer side, in pixels, of the pictures the search works on."""
 
 _GAPS = (1, 2, 3, 4, 6, 8, 11, 15, 20)  # frames between the reference and those it is compared with
-_SMALLEST, _LARGEST = 0.0008, 0.5  # of the picture's area: what an object may cover
-_MOVES = 0.6  # pixels of work size: less own motion than this is the noise of the flow
+_SMALLEST, _LARGEST = 0.0008, 0.5  # shares of the picture's area that an object may cover
+_MOVES = 0.6  # pixels of the pictures: slower motion is noise of the flow
 
-_BLEEDS = 0.35  # of the fastest motion: what is slower is taken for its surroundings
+_BLEEDS = 0.35  # share of the fastest motion: what is slower is taken for its surroundings
 _PLAIN = 3.0  # grey levels: a standard deviation below this in a small window is a plain surface
 
 GreyImage = npt.NDArray[np.uint8]
@@ -32,7 +32,12 @@ FloatImage = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Mover:
-    """A moving region: its box in pixels of the frame, and how prominent it is (any scale, larger is more)."""
+    """A moving region.
+
+    Attributes:
+        box: Its box in pixels of the frame.
+        prominence: How prominent it is, in no unit; a larger value is more prominent.
+    """
 
     box: Box
     prominence: float
@@ -49,9 +54,9 @@ def prominent_mover(pictures: Sequence[GreyImage], width: int, height: int) -> M
     """The most prominent moving object, where it is in the first picture.
 
     Args:
-        pictures: from :func:`shrink`, in order of time, forwards or backwards; the first is the reference.
-        width: of the frames the pictures were made from, in pixels.
-        height: of the frames, in pixels.
+        pictures: What :func:`shrink` gave, in order of time, forwards or backwards; the first is the reference.
+        width: Width of the frames that the pictures were made from, in pixels.
+        height: Height of these frames, in pixels.
 
     Returns:
         The object, or None if nothing moves by itself.
@@ -89,7 +94,7 @@ def _camera_motion(before: GreyImage, after: GreyImage) -> FloatImage:
 
 
 def _own_motion(reference: GreyImage, picture: GreyImage, camera: FloatImage) -> FloatImage:
-    """Pixels each place of the reference moved beside the camera's motion, float32 ``[h, w]``; NaN where unseen."""
+    """Pixels that each place of the reference moved by itself, float32 ``[h, w]``; NaN where it is out of sight."""
     height, width = reference.shape
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     aligned = cv2.warpPerspective(picture, camera, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
@@ -111,7 +116,7 @@ def _contrast(picture: GreyImage) -> FloatImage:
 
 
 def _evidence(motions: Sequence[FloatImage]) -> FloatImage:
-    """How surely, and how fast, each place moves by itself: float32 ``[h, w]``, pixels of work size; 0 where it stands.
+    """Speed of each place that surely moves by itself, in pixels of the pictures, float32 ``[h, w]``; 0 elsewhere.
 
     A place counts as moving in a picture when it is faster than the flow's noise there, estimated from the picture's
     median (most of a picture stands still once the camera's motion is taken out).

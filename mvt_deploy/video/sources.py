@@ -42,7 +42,13 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0  # seconds before a source is tried again
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One picture: ``index`` from 0, ``time`` in seconds since the first frame, ``image`` BGR uint8 ``[H, W, 3]``."""
+    """One picture of a source.
+
+    Attributes:
+        index: Number of the frame, from 0.
+        time: Seconds since the first frame.
+        image: BGR uint8 ``[H, W, 3]``; it is not to be changed.
+    """
 
     index: int
     time: float

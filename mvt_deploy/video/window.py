@@ -39,10 +39,10 @@ def require_display(option: str) -> None:
     """Make sure that windows work.
 
     Args:
-        option: what needs one, for the message.
+        option: Option that needs a window, for the message.
 
     Raises:
-        SinkError: there is no screen, or OpenCV was built without windows.
+        SinkError: There is no screen, or OpenCV was built without windows.
     """
     if not display_works():
         raise SinkError(
@@ -72,7 +72,7 @@ def require_boxes(boxes: list[Box]) -> list[Box]:
     """The same boxes, if there are any.
 
     Raises:
-        BoxError: none was drawn.
+        BoxError: There is none.
     """
     if not boxes:
         raise BoxError(

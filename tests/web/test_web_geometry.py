@@ -103,7 +103,8 @@ def test_boxes_map_back_and_clip_as_published(run_module: RunModule, weights: st
         assert np.allclose([box[k] for k in "xywh"], case.clipped, atol=0.1)
 
 
-def test_map_back_and_clip_are_those_of_the_python_module(run_module: RunModule) -> None:
+@pytest.mark.parametrize(("width", "height"), [(160, 120), (7, 3)])
+def test_map_back_and_clip_are_those_of_the_python_module(run_module: RunModule, width: int, height: int) -> None:
     random = np.random.default_rng(2)
     cases: list[list[Any]] = []
     for _ in range(100):
@@ -112,11 +113,11 @@ def test_map_back_and_clip_are_those_of_the_python_module(run_module: RunModule)
     found = run_module(f"""
         import {{ clip, mapBack }} from "PAGE/geometry.js";
         const boxes = {json.dumps(cases)}.map(([centreSize, [x, y, w, h], side]) =>
-            clip(mapBack(centreSize, {{ x, y, w, h }}, side), 160, 120));
+            clip(mapBack(centreSize, {{ x, y, w, h }}, side), {width}, {height}));
         console.log(JSON.stringify(boxes));
     """)
     for (fractions, box, side), got in zip(cases, found, strict=True):
-        wanted = clip(map_back(fractions, Box(*box), side), 160, 120)
+        wanted = clip(map_back(fractions, Box(*box), side), width, height)
         assert tuple(got[k] for k in "xywh") == pytest.approx(tuple(wanted), abs=1e-9)
 
 

@@ -227,6 +227,7 @@ export function mapBack(centreSize, windowOf, side) {
 
 /**
  * The box cut to a `width` x `height` frame so that at least `margin` pixels of it stay inside; no side becomes smaller.
+ * In a frame smaller than the margin, the margin is the frame's side.
  * @param {Box} box
  * @param {number} width of the frame in pixels
  * @param {number} height of the frame in pixels
@@ -234,9 +235,21 @@ export function mapBack(centreSize, windowOf, side) {
  * @returns {Box}
  */
 export function clip(box, width, height, margin = CLIP_MARGIN) {
-  const x1 = Math.min(Math.max(0, box.x), width - margin);
-  const y1 = Math.min(Math.max(0, box.y), height - margin);
-  const x2 = Math.min(Math.max(margin, box.x + box.w), width);
-  const y2 = Math.min(Math.max(margin, box.y + box.h), height);
-  return { x: x1, y: y1, w: Math.max(margin, x2 - x1), h: Math.max(margin, y2 - y1) };
+  const [x, w] = clipAxis(box.x, box.w, width, Math.min(margin, width));
+  const [y, h] = clipAxis(box.y, box.h, height, Math.min(margin, height));
+  return { x, y, w, h };
+}
+
+/**
+ * Start and size of an interval cut to `0..length`, of which at least `margin` stays.
+ * @param {number} start
+ * @param {number} size
+ * @param {number} length
+ * @param {number} margin
+ * @returns {[number, number]}
+ */
+function clipAxis(start, size, length, margin) {
+  const end = Math.min(Math.max(margin, start + size), length);
+  const from = Math.min(Math.max(0, start), length - margin);
+  return [from, Math.max(margin, end - from)];
 }
