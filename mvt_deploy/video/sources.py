@@ -157,7 +157,7 @@ def _open_path(path: Path) -> Source:
     if path.exists():
         if path.suffix.lower() in IMAGE_SUFFIXES:
             return ImageSource([path], path.stem, path)
-        if fit_for_opencv(path):  # otherwise VideoSource refuses it
+        if path.is_file() and fit_for_opencv(path):  # no device or pipe; other names VideoSource refuses
             _refuse_text(path)
         return VideoSource(path)
     if images := _numbered_images(path) if "%" in path.name else []:
