@@ -18,7 +18,7 @@ PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile
 # The newest PyTorch is kept in the check of the oldest versions: older ones bring several GB of CUDA libraries.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test test-fast test-lowest coverage mutation lint format bundle wheel sbom audit clean
+.PHONY: demo test test-fast test-lowest coverage mutation lint format bundle wheel docs sbom audit clean
 
 demo: $(VENV)/.export  ## export the default checkpoint, render a clip, track it, print the AO
 	$(BIN)/mvt-deploy export --fp16
@@ -56,6 +56,9 @@ wheel: $(VENV)/.release $(BUNDLE)/manifest.json  ## the wheel with its bundle, b
 	rm -r dist/a dist/b
 	sha256sum dist/*.whl
 
+docs: $(VENV)/.docs  ## the documentation site in build/site; fails on a broken link
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 sbom: $(VENV)/.release  ## dist/sbom.json: what an edge device gets with the wheel, in CycloneDX
 	$(PYTHON) -m venv --clear $(VENV)-edge
 	$(VENV)-edge/bin/python -m pip install --quiet -c constraints.txt .
@@ -87,6 +90,10 @@ $(VENV)/.export: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/.test: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(TEST_EXTRAS)]'
+	touch $@
+
+$(VENV)/.docs: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
 	touch $@
 
 $(VENV)/.quality: $(VENV)/.test

@@ -146,7 +146,7 @@ def first_sentence(report: EvaluationReport) -> str:
 def main(
     clips: Annotated[Path, typer.Argument(help="A folder of clips, or a benchmark with public ground truth.")],
     model: Annotated[Path, typer.Option("--model", help="The bundle, with fp16 and int8 graphs.")] = DEFAULT,
-    runs: Annotated[Path, typer.Option("--runs", help="Folder of the results; finished ones are used again.")] = Path(
+    runs: Annotated[Path, typer.Option("--runs", help="Where results go; finished ones are used again.")] = Path(
         "runs/accuracy"
     ),
     jobs: Annotated[int, typer.Option("--jobs", help="Clips tracked at once.")] = 1,

@@ -1,11 +1,10 @@
-"""Make ``benchmarks/results/lost.json``: what the lost policy changes, with targets in sight and hidden for a while.
+"""Make ``benchmarks/results/lost.json``: what the lost policy gives, with targets in sight and hidden for a while.
 
 python benchmarks/lost.py CLIPS [--model DIR] [--backend openvino:bf16]
 
-Every clip is tracked unchanged, and twice with a grey board in front of the place where the target is, for 12 and for
-25 frames from 40 % of the clip on. The clips that `mvt-deploy demo` renders, whose target drives behind a post, are
-tracked too. All runs are made with the published behaviour, with the policy holding the last size (`memory=1`), and
-with the default policy.
+Every clip is tracked as it is, and twice with a grey board in front of the place where the target is, for 12 and for 25
+frames from 40 % of the clip on; besides, the clips that `mvt-deploy demo` renders, whose target drives behind a post.
+Each with the published behaviour, with the policy holding the last size (`memory=1`), and with the policy as it is.
 """
 
 from __future__ import annotations
@@ -35,13 +34,13 @@ from mvt_deploy.video import demo
 
 POLICIES = {"published": None, "last size": LostPolicy(memory=1), "default": LostPolicy()}
 HIDDEN = (12, 25)  # frames
-FROM = 0.4  # share of the clip before the target is hidden
-BOARD = 1.3  # sides of the board over those of the target
+FROM = 0.4  # of the clip
+BOARD = 1.3  # its sides over the target's
 SEEDS = (7, 8, 9, 10)
 DRAWS = 10_000
 
 Shown = tuple[str, str, list[BGRImage], Boxes]
-"""Kind of footage, name of the clip, frames and ground truth."""
+"""Kind, clip, frames and truth."""
 
 
 def hide(frames: list[BGRImage], truth: Boxes, count: int, random: np.random.Generator) -> list[BGRImage]:
@@ -60,7 +59,7 @@ def hide(frames: list[BGRImage], truth: Boxes, count: int, random: np.random.Gen
 
 
 def suite(sequences: list[Sequence]) -> Iterator[Shown]:
-    """Yield everything that is tracked."""
+    """Everything that is tracked, one at a time."""
     for number, sequence in enumerate(sequences):
         frames = [sequence.read(i) for i in range(len(sequence.frames))]
         yield "as it is", sequence.name, frames, sequence.truth
@@ -92,7 +91,7 @@ def follow(tracker: Tracker, frames: list[BGRImage], truth: Boxes) -> dict[str, 
 
 
 def interval(differences: npt.NDArray[np.float64]) -> list[float]:
-    """Compute the 95 % interval of the mean by a bootstrap over clips."""
+    """95 % of the mean, by a bootstrap over clips."""
     random = np.random.default_rng(0)
     means = differences[random.integers(len(differences), size=(DRAWS, len(differences)))].mean(1)
     return [round(float(q), 3) for q in np.quantile(means, [0.025, 0.975])]
@@ -119,7 +118,7 @@ def main(
     clips: Annotated[Path, typer.Argument(help="A folder of clips.")],
     model: Annotated[Path, typer.Option("--model", help="The bundle.")] = DEFAULT,
     backend: Annotated[
-        str, typer.Option("--backend", help="Backend and precision, as in bench --compare.")
+        str, typer.Option("--backend", help="Backend and precision, as of bench --compare.")
     ] = "openvino:bf16",
 ) -> None:
     """Track with and without the lost policy."""

@@ -3,7 +3,7 @@
 python benchmarks/precision.py CLIPS [--model DIR] [--only latency|accuracy] [--tracks DATA --hold-out NAME ...]
 
 Latency is measured in turns with the published graph, on a quiet machine; accuracy is that of whole trajectories
-against fp32 in ONNX Runtime, and may be measured on a busy machine. Each phase keeps what the other has written.
+against fp32 in ONNX Runtime, and may be measured on a busy one. Each phase keeps what the other has written.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ ROWS = (
     "torch:cuda:fp16",
     "torch:cuda:bf16",
 )
-SIDE, WIDTH, HEIGHT = 64.0, 480, 360  # side of a track's target, width and height of its frames, in pixels
+SIDE, WIDTH, HEIGHT = 64.0, 480, 360  # of a track's target and of its frames, in pixels
 
 
 def available(model: Path) -> tuple[list[Candidate], dict[str, str]]:
@@ -151,10 +151,10 @@ def main(
     model: Annotated[Path, typer.Option(help="The bundle's folder.")] = DEFAULT,
     only: Annotated[str | None, typer.Option(help="latency or accuracy; default: both.")] = None,
     tracks: Annotated[Path | None, typer.Option(help="Folder of training data with held-back tracks.")] = None,
-    hold_out: Annotated[list[str] | None, typer.Option(help="Name of a held-back track; may be repeated.")] = None,
-    seconds: Annotated[float, typer.Option(help="Measuring time per row, in seconds.")] = 10.0,
-    frames: Annotated[int | None, typer.Option(help="Largest number of frames per clip.")] = None,
-    results: Annotated[Path, typer.Option(help="Folder of the two files.")] = RESULTS,
+    hold_out: Annotated[list[str] | None, typer.Option(help="Names of those tracks.")] = None,
+    seconds: Annotated[float, typer.Option(help="Of measuring, for each row.")] = 10.0,
+    frames: Annotated[int | None, typer.Option(help="At most so many frames of each clip.")] = None,
+    results: Annotated[Path, typer.Option(help="Where the two files go.")] = RESULTS,
 ) -> None:
     """Measure every precision on every backend that runs here."""
     if only not in (None, "latency", "accuracy"):

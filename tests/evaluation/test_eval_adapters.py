@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 from collections import OrderedDict
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +96,7 @@ def test_pytracking_interface(bundle: Path, expected: list[Box]) -> None:
         assert 0 < out["best_score"] <= 1
 
 
-def follow_as_opencv(tracker: Any) -> list[tuple[bool, tuple[int, ...]]]:
+def follow_as_opencv(tracker) -> list[tuple[bool, tuple[int, ...]]]:
     """What a program that uses ``cv2.Tracker`` does."""
     assert tracker.init(scene(0), START) is None
     return [tracker.update(scene(step)) for step in range(1, 5)]
@@ -186,10 +185,7 @@ def test_frames_of_another_kind_are_refused(frame: Any) -> None:
     start = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     pytracking = PyTrackingTracker(Drifter(1.0))
     pytracking.initialize(start, {"init_bbox": [5, 5, 9, 9]})
-    calls: list[Callable[[], object]] = [
-        lambda: pytracking.initialize(frame, {"init_bbox": [5, 5, 9, 9]}),
-        lambda: pytracking.track(frame),
-    ]
+    calls = [lambda: pytracking.initialize(frame, {"init_bbox": [5, 5, 9, 9]}), lambda: pytracking.track(frame)]
     if importlib.util.find_spec("got10k"):
         ours = got10k_tracker(Drifter(1.0))
         ours.init(Image.fromarray(start), np.array([5, 5, 9, 9]))

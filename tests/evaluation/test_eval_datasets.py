@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -201,7 +200,7 @@ def test_plain_folder_is_one_sequence_or_several(tmp_path: Path) -> None:
     single = open_dataset(tmp_path / "b")
     assert (single.format, [s.name for s in single.sequences], len(single.sequences[0].frames)) == ("folder", ["b"], 4)
     frame = single.sequences[0].read(2)
-    assert (frame.shape, frame.dtype.name, abs(float(frame.mean()) - 3) < 2) == ((HEIGHT, WIDTH, 3), "uint8", True)
+    assert (frame.shape, frame.dtype, abs(float(frame.mean()) - 3) < 2) == ((HEIGHT, WIDTH, 3), np.uint8, True)
 
 
 def test_a_wrong_layout_says_what_was_expected_and_found(tmp_path: Path) -> None:
@@ -228,7 +227,7 @@ def test_a_wrong_layout_says_what_was_expected_and_found(tmp_path: Path) -> None
         (lambda f: write_rows(f / "groundtruth.txt", [[1, 1, 0, 0]] * 4), "no target in its first frame"),
     ],
 )
-def test_damaged_annotations_are_named(tmp_path: Path, spoil: Callable[[Path], object], message: str) -> None:
+def test_damaged_annotations_are_named(tmp_path: Path, spoil, message: str) -> None:
     plain(tmp_path, {"a": 4})
     spoil(tmp_path / "a")
     with pytest.raises(DatasetError, match=message):
