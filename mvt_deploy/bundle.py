@@ -5,13 +5,15 @@ This is the only module that knows the folder's layout, and which of its graphs 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import sys
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -249,12 +251,21 @@ class GraphPair(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CheckpointInfo:
-    """The parameters that the graphs were made from; ``source`` is the name of the file that the user gave."""
+    """The parameters that the graphs were made from.
+
+    Attributes:
+        file: Name of the file in the bundle's folder.
+        sha256: Hexadecimal digest of the file's bytes.
+        parameters: Number of parameters.
+        source: Name of the file that the user gave.
+        stored: Whether the file is in the folder; a bundle for certain runtimes alone leaves it out.
+    """
 
     file: str
     sha256: str
     parameters: int
     source: str
+    stored: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -480,8 +491,14 @@ class Bundle:
         """The checkpoint's file, after its bytes were compared with the manifest's hash.
 
         Raises:
-            BundleError: The file is missing or is not the one the manifest describes.
+            BundleError: The bundle was exported without it, or the file is missing or is not the one the manifest
+                describes.
         """
+        if not self.manifest.checkpoint.stored:
+            raise BundleError(
+                f"bundle {self.folder} was exported for certain runtimes, without its checkpoint: "
+                "export it again without --for."
+            )
         return self._verified(self.manifest.checkpoint.file, self.manifest.checkpoint.sha256)
 
     def verify(self) -> None:
@@ -490,7 +507,8 @@ class Bundle:
         Raises:
             BundleError: A file is missing or differs.
         """
-        self.checkpoint()
+        if self.manifest.checkpoint.stored:
+            self.checkpoint()
         for graph in self.manifest.graphs:
             self.path(graph)
 
@@ -509,15 +527,23 @@ class Bundle:
         return path
 
 
-def graph_file(role: str, precision: str = "fp32", target: str = "portable") -> str:
-    """Name of a graph's file: ``search.onnx``, ``search.ort.onnx``, ``search.int8.openvino.onnx`` and so on.
+def graph_file(role: str, precision: str = "fp32", target: str = "portable", search_size: int | None = None) -> str:
+    """Name of a graph's file: ``search.onnx``, ``search.ort.onnx``, ``search.s192.int8.openvino.onnx`` and so on.
 
     Args:
         role: ``template`` or ``search``.
         precision: ``fp32``, ``fp16`` or ``int8``; fp32 is left out of the name.
         target: Runtime the graph was made for; ``portable`` is left out of the name.
+        search_size: Side in pixels of the crops of a search graph; None and the default side are left out of the name.
     """
-    parts = [role, *([precision] if precision != "fp32" else []), *([target] if target != "portable" else []), "onnx"]
+    side = [f"s{search_size}"] if search_size not in (None, TrackerSpec().search_size) else []
+    parts = [
+        role,
+        *side,
+        *([precision] if precision != "fp32" else []),
+        *([target] if target != "portable" else []),
+        "onnx",
+    ]
     return ".".join(parts)
 
 
@@ -589,6 +615,41 @@ def staging(folder: str | os.PathLike[str]) -> Iterator[Path]:
         raise BundleError(
             f"cannot write the bundle {folder} ({error.strerror or error}): give another place with -o."
         ) from error
+
+
+def trim(bundle: Bundle, runtimes: Collection[str]) -> Bundle:
+    """Remove the checkpoint and every graph that certain runtimes do not read from a bundle's folder.
+
+    Args:
+        bundle: The bundle; its files are removed and its manifest is written again.
+        runtimes: Some of :data:`RUNTIMES`.
+
+    Returns:
+        The smaller bundle.
+
+    Raises:
+        BundleError: There is no such runtime.
+    """
+    if unknown := [name for name in runtimes if name not in RUNTIMES]:
+        raise BundleError(f"there is no runtime '{unknown[0]}': choose from {', '.join(RUNTIMES)}.")
+    kept: list[GraphInfo] = []
+    precisions = {graph.precision for graph in bundle.manifest.graphs}
+    for runtime, precision, side in itertools.product(runtimes, precisions, bundle.search_sizes):
+        with contextlib.suppress(BundleError):  # not every runtime has graphs of every precision
+            kept += bundle.graphs(runtime, precision, side)
+    searches = {(g.precision, g.target, g.side) for g in kept if g.role == "search"}
+    default = bundle.manifest.tracker.search_size
+    manifest = dataclasses.replace(
+        bundle.manifest,
+        checkpoint=dataclasses.replace(bundle.manifest.checkpoint, stored=False),
+        graphs=[graph for graph in bundle.manifest.graphs if graph in kept],
+        gates=[g for g in bundle.manifest.gates if (g.precision, g.target, g.search_size or default) in searches],
+    )
+    write_manifest(bundle.folder, manifest)
+    unused = {graph.file for graph in bundle.manifest.graphs} - {graph.file for graph in manifest.graphs}
+    for file in (bundle.manifest.checkpoint.file, *unused):
+        (bundle.folder / file).unlink(missing_ok=True)
+    return Bundle(bundle.folder, manifest)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -9,8 +9,8 @@ import torch
 from ..bundle import SIDES, Bundle, SearchSize, TrackerSpec
 from ..errors import BackendError
 from ..network import TemplateFeatures, load_checkpoint
-from ..network.inference import Prediction, decode, hann_window, prepare
-from ..network.model import SEARCH_SIZE, STRIDE, Maps
+from ..network.inference import decode, hann_window, prepare, size_scale
+from ..network.model import STRIDE
 from ..process import set_torch_threads
 from .base import Backend, Crops, OpenOptions, SearchResult
 
@@ -60,7 +60,8 @@ class TorchBackend(Backend):
     @torch.inference_mode()
     def _search(self, crops: Crops, features: TemplateFeatures, score_map: bool) -> SearchResult:
         maps = self._model.track(prepare(torch.from_numpy(crops)), features)
-        found = decode_at(maps, self._windows[crops.shape[1]])
+        window = self._windows[crops.shape[1]]
+        found = decode(maps, window, size_scale(len(window)))
         return SearchResult(found.box.numpy(), found.score.numpy(), found.score_map.numpy() if score_map else None)
 
 
@@ -74,20 +75,3 @@ def spec_and_sides(search_size: SearchSize) -> tuple[TrackerSpec, tuple[int, ...
         return TrackerSpec(), SIDES
     spec = TrackerSpec() if search_size is None else TrackerSpec().at(search_size)
     return spec, (spec.search_size,)
-
-
-def decode_at(maps: Maps, window: torch.Tensor) -> Prediction:
-    """:func:`~mvt_deploy.network.inference.decode` at any side of the search crop.
-
-    Width and height come as fractions of a crop of side 256, which the network was trained at, whatever the side.
-
-    Args:
-        maps: The head's output on a ``grid`` x ``grid`` map.
-        window: ``[grid, grid]``.
-    """
-    found = decode(maps, window)
-    grid = window.shape[-1]
-    if grid * STRIDE == SEARCH_SIZE:
-        return found
-    scale = SEARCH_SIZE / STRIDE / grid
-    return found._replace(box=torch.cat([found.box[:, :2], found.box[:, 2:] * scale], 1))

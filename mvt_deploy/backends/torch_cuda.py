@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from ..bundle import Bundle, SearchSize
 from ..errors import BackendError
 from ..network import MVT, TemplateFeatures, load_checkpoint
-from ..network.inference import Prediction, hann_window, prepare
+from ..network.inference import Prediction, decode, hann_window, prepare, size_scale
 from ..network.model import STRIDE
 from .base import Backend, Crops, OpenOptions, SearchResult
-from .torch import decode_at, spec_and_sides
+from .torch import spec_and_sides
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 _WARM_UP = 3  # runs before recording, so that cuDNN has chosen its kernels
@@ -93,7 +93,8 @@ class TorchCudaBackend(Backend):
         return prepare(crops).to(self._dtype).contiguous(memory_format=torch.channels_last)
 
     def _locate(self, crops: Tensor, features: TemplateFeatures) -> Prediction:
-        return decode_at(self._track(self._image(crops), features), self._windows[crops.shape[1]])
+        window = self._windows[crops.shape[1]]
+        return decode(self._track(self._image(crops), features), window, size_scale(len(window)))
 
 
 def _in(model: MVT, dtype: torch.dtype) -> MVT:

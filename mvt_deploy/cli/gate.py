@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import BackendName, Device, Model, Provider, SearchSizeText, Threads, open_model, parse_search_size
+from .options import BackendName, Device, Model, Provider, SearchSizeText, Threads, open_model, parse_search_size, say
 
 
 def gate(
@@ -31,11 +31,15 @@ def gate(
     device: Device = "cpu",
     threads: Threads = None,
     search_size: SearchSizeText = None,
-    limit: Annotated[
+    max_ao_drop: Annotated[
         float | None,
         typer.Option(
-            "--limit", help="Largest drop of AO that passes, 0..1; default: that of the precision and the search size."
+            "--max-ao-drop",
+            help="Largest drop of AO that passes, 0..1; default: that of the precision and the search size.",
         ),
+    ] = None,
+    limit: Annotated[  # the option's name in 0.1
+        float | None, typer.Option("--limit", hidden=True, help="Deprecated: the same as --max-ao-drop.")
     ] = None,
     frames: Annotated[
         int | None, typer.Option("--frames", min=2, help="Largest number of frames of each clip; default: all.")
@@ -55,8 +59,11 @@ def gate(
     from .bars import Bars
     from .tables import gate_json, gate_table
 
-    if limit is not None and not 0 <= limit <= 1:
-        raise UserError(f"--limit is a drop of AO, 0 to 1, not {limit}.")
+    if limit is not None and max_ao_drop is None:
+        say("--limit is deprecated: use --max-ao-drop.")
+        max_ao_drop = limit
+    if max_ao_drop is not None and not 0 <= max_ao_drop <= 1:
+        raise UserError(f"--max-ao-drop is a drop of AO, 0 to 1, not {max_ao_drop}.")
     chosen = rendered(frames or FRAMES) if clips is None else from_dataset(open_dataset(clips), frames)
     side = parse_search_size(search_size)
     precision = precision or ("fp16" if side is None else "fp32")
@@ -66,7 +73,9 @@ def gate(
         Bars() as bars,
     ):
         side = None if side == reference.spec.search_size else side
-        verdict = run_gate(reference, candidate, chosen, limit, precision=precision, search_size=side, progress=bars)
+        verdict = run_gate(
+            reference, candidate, chosen, max_ao_drop, precision=precision, search_size=side, progress=bars
+        )
     if json:
         print(gate_json(verdict))
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -39,6 +39,7 @@ def export_bundle(
     checkpoint: Path | None = None,
     folder: Path = bundles.DEFAULT,
     *,
+    search_sizes: Collection[int] = (),
     fp16: bool = False,
     rewrites: Collection[str] = tuple(REWRITES),
     progress: Progress = SILENT,
@@ -50,6 +51,7 @@ def export_bundle(
     Args:
         checkpoint: A ``.safetensors`` or ``.pth.tar`` file; None is the default checkpoint that ships with the package.
         folder: Folder of the bundle. An earlier bundle there is replaced; anything else is refused.
+        search_sizes: Sides in pixels of search crops to add graphs for, beside the default side of 256.
         fp16: Add fp16 graphs to the fp32 ones.
         rewrites: Names of the exact rewrites to apply (see :mod:`.rewrites`); all of them by default.
         progress: Receives what is being done.
@@ -57,11 +59,24 @@ def export_bundle(
     Raises:
         CheckpointError: The checkpoint cannot be read or does not fit the network.
         ParityError: A graph differs from the network by more than its tolerance.
-        BundleError: The folder cannot be written, or holds something that is not a bundle.
+        BundleError: The network cannot take a side, or the folder cannot be written, or holds something that is not a
+            bundle.
     """
+    sides = export_sides(search_sizes)
     with bundles.staging(folder) as place:
-        write_graphs(checkpoint, place, name=folder.name, fp16=fp16, rewrites=rewrites, progress=progress)
+        write_graphs(checkpoint, place, name=folder.name, sides=sides, fp16=fp16, rewrites=rewrites, progress=progress)
     return open_bundle(folder)
+
+
+def export_sides(search_sizes: Collection[int]) -> tuple[int, ...]:
+    """The sides in pixels of the search graphs of a bundle: the default one, then those asked for, smallest first.
+
+    Raises:
+        BundleError: The network cannot take a side.
+    """
+    spec = TrackerSpec()
+    others = {spec.at(side).search_size for side in search_sizes} - {spec.search_size}
+    return (spec.search_size, *sorted(others))
 
 
 def write_graphs(
@@ -69,6 +84,7 @@ def write_graphs(
     folder: Path,
     *,
     name: str,
+    sides: Sequence[int],
     fp16: bool = False,
     rewrites: Collection[str] = tuple(REWRITES),
     progress: Progress = SILENT,
@@ -81,6 +97,7 @@ def write_graphs(
         checkpoint: As in :func:`export_bundle`.
         folder: Folder to write into.
         name: Name of the bundle in its manifest.
+        sides: Sides in pixels of the search crops, the default one first.
         fp16: Add fp16 graphs.
         rewrites: Names of the exact rewrites to apply.
         progress: Receives what is being done.
@@ -91,10 +108,11 @@ def write_graphs(
     """
     model = load_checkpoint(checkpoint or asset(_DEFAULT_CHECKPOINT))
     save_checkpoint(model, folder / bundles.CHECKPOINT)
-    batches = reference(model, photograph_pairs())
+    references = {side: reference(model, photograph_pairs(search_size=side)) for side in sides}
     graphs: list[GraphInfo] = []
     for precision in ("fp32", *(["fp16"] if fp16 else [])):
-        graphs += _export_precision(model, precision, folder, rewrites, batches, progress)
+        for side, batches in references.items():
+            graphs += _export_precision(model, precision, side, folder, rewrites, batches, progress)
     manifest = Manifest(
         format=bundles.FORMAT,
         name=name,
@@ -116,23 +134,24 @@ def write_graphs(
 def _export_precision(
     model: MVT,
     precision: str,
+    side: int,
     folder: Path,
     rewrites: Collection[str],
     batches: list[Batch],
     progress: Progress,
 ) -> list[GraphInfo]:
-    """Write, measure and describe the template graph and the search graphs of one precision."""
+    """Write, measure and describe the search graphs of one precision and side, and its template graph if need be."""
     infos: list[GraphInfo] = []
     template = folder / graph_file("template", precision)
     for target in TARGETS[precision]:
-        graphs = split(model)
+        graphs = split(model, side)
         applied = apply(graphs, [name for name in TARGET_REWRITES[target] if name in rewrites])
         cast(graphs, DTYPES[precision])
-        search = folder / graph_file("search", precision, target)
+        search = folder / graph_file("search", precision, target, side)
         metadata = {"precision": precision, "target": target}
         inputs = example_inputs(*graphs)
         written: list[tuple[Graph, Path, onnx.ModelProto]] = []
-        if not template.exists():  # the template graph is the same for every target
+        if not template.exists():  # the template graph is the same for every target and side
             progress.message(f"exporting {template.name}")
             written.append((graphs.template, template, to_onnx(graphs.template, inputs[0], template, metadata)))
         progress.message(f"exporting {search.name}")

@@ -12,9 +12,10 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..network import MVT, SEARCH_SIZE, TEMPLATE_SIZE
+from ..bundle import TrackerSpec
+from ..network import MVT, SEARCH_SIZE, STRIDE, TEMPLATE_SIZE
 from ..network.blocks import SiamMoViT
-from ..network.inference import Prediction, decode, hann_window, prepare
+from ..network.inference import Prediction, decode, hann_window, prepare, size_scale
 
 
 class Prepare(nn.Module):
@@ -60,22 +61,24 @@ class JointBlock(nn.Module):
 class Locate(nn.Module):
     """Neck, head and decoding: from feature maps of search and template to a box.
 
-    The maps are ``[n, 128, 16, 16]`` and ``[n, 128, 8, 8]``. The head's sigmoids and the decoding are computed in fp32,
-    whatever the precision of the other layers.
+    The maps are ``[n, 128, grid, grid]`` and ``[n, 128, 8, 8]``. The head's sigmoids and the decoding are computed in
+    fp32, whatever the precision of the other layers.
 
     Args:
         model: The network, whose neck and head are used.
+        grid: Side of the score map in cells.
     """
 
     window: Tensor
 
-    def __init__(self, model: MVT) -> None:
+    def __init__(self, model: MVT, grid: int) -> None:
         super().__init__()
+        self.grid, self.scale = grid, size_scale(grid)
         self.neck, self.feature_fusor, self.box_head = model.neck, model.feature_fusor, model.box_head
-        self.register_buffer("window", hann_window(), persistent=False)
+        self.register_buffer("window", hann_window(grid), persistent=False)
 
     def forward(self, x: Tensor, z: Tensor) -> Prediction:
-        return decode(self.box_head(self.feature_fusor(*self.neck(x, z))), self.window)
+        return decode(self.box_head(self.feature_fusor(*self.neck(x, z))), self.window, self.scale)
 
 
 FEATURE = (
@@ -95,9 +98,9 @@ class Graph(nn.Module):
     """
 
     role: ClassVar[str]
-    size: ClassVar[int]
     summary: ClassVar[str]
-    descriptions: ClassVar[dict[str, str]]
+    size: int
+    descriptions: dict[str, str]
 
     @property
     def template_features(self) -> tuple[str, ...]:
@@ -119,17 +122,17 @@ class TemplateGraph(Graph):
     """From ``crop`` uint8 ``[n, 128, 128, 3]`` to the template features, which do not depend on the search image."""
 
     role = "template"
-    size = TEMPLATE_SIZE
     summary = "MVT tracker, template graph: encodes the target as it looks in its first frame. Runs once per target."
-    descriptions: ClassVar = {
-        "crop": "Template crops, uint8 BGR, [n, 128, 128, 3] for n targets: the square around the centre of the "
-        "target's box with a side of 2 * sqrt(width * height), resized to 128 x 128 pixels. What lies outside the "
-        "frame is black.",
-    }
+    size = TEMPLATE_SIZE
 
     def __init__(self, prepare: Prepare, stem: nn.Module, block: JointBlock) -> None:
         super().__init__()
         self.prepare, self.stem, self.block = prepare, stem, block
+        self.descriptions = {
+            "crop": "Template crops, uint8 BGR, [n, 128, 128, 3] for n targets: the square around the centre of the "
+            "target's box with a side of 2 * sqrt(width * height), resized to 128 x 128 pixels. What lies outside the "
+            "frame is black.",
+        }
 
     @property
     def template_features(self) -> tuple[str, ...]:
@@ -148,19 +151,10 @@ class TemplateGraph(Graph):
 
 
 class SearchGraph(Graph):
-    """From ``crop`` uint8 ``[n, 256, 256, 3]`` and the template features to ``box``, ``score`` and ``score_map``."""
+    """From ``crop`` uint8 ``[n, size, size, 3]`` and the template features to ``box``, ``score`` and ``score_map``."""
 
     role = "search"
-    size = SEARCH_SIZE
     summary = "MVT tracker, search graph: finds the target in its search region. Runs once per frame."
-    descriptions: ClassVar = {
-        "crop": "Search crops, uint8 BGR, [n, 256, 256, 3] for n targets: the square around the centre of the "
-        "target's box in the frame before with a side of 4 * sqrt(width * height), resized to 256 x 256 pixels. What "
-        "lies outside the frame is black.",
-        "box": "Predicted boxes, float32 [n, 4]: centre x, centre y, width, height as fractions of the crop's side.",
-        "score": "Confidence of each box, float32 [n] in 0..1: the score map's value at the chosen cell.",
-        "score_map": "Score of every cell of 16 x 16 pixels, float32 [n, 16, 16] in 0..1, not weighted by the window.",
-    }
 
     def __init__(
         self,
@@ -170,8 +164,11 @@ class SearchGraph(Graph):
         down: nn.Module,
         block_4: JointBlock,
         locate: Locate,
+        size: int,
     ) -> None:
         super().__init__()
+        self.size = size
+        self.descriptions = _describe_search(size)
         self.prepare, self.stem, self.block_3 = prepare, stem, block_3
         self.down, self.block_4, self.locate = down, block_4, locate
 
@@ -194,6 +191,20 @@ class SearchGraph(Graph):
         return self.locate(x, z)
 
 
+def _describe_search(size: int) -> dict[str, str]:
+    """Meaning of the search graph's inputs and outputs at a side of the search crop."""
+    spec, grid = TrackerSpec().at(size), size // STRIDE
+    return {
+        "crop": f"Search crops, uint8 BGR, [n, {size}, {size}, 3] for n targets: the square around the centre of the "
+        f"target's box in the frame before with a side of {spec.search_factor:g} * sqrt(width * height), resized to "
+        f"{size} x {size} pixels. What lies outside the frame is black.",
+        "box": "Predicted boxes, float32 [n, 4]: centre x, centre y, width, height as fractions of the crop's side.",
+        "score": "Confidence of each box, float32 [n] in 0..1: the score map's value at the chosen cell.",
+        "score_map": f"Score of every cell of {STRIDE} x {STRIDE} pixels, float32 [n, {grid}, {grid}] in 0..1, not "
+        "weighted by the window.",
+    }
+
+
 class Graphs(NamedTuple):
     """Template graph and search graph, which together are the network; they share their stem and first joint block."""
 
@@ -201,8 +212,13 @@ class Graphs(NamedTuple):
     search: SearchGraph
 
 
-def split(model: MVT) -> Graphs:
-    """The two graphs of a network, in fp32 and in evaluation mode, made from a copy of it."""
+def split(model: MVT, search_size: int = SEARCH_SIZE) -> Graphs:
+    """The two graphs of a network, in fp32 and in evaluation mode, made from a copy of it.
+
+    Args:
+        model: The network.
+        search_size: Side of the search crop in pixels, a multiple of 32. The template graph is the same for all.
+    """
     model = copy.deepcopy(model).eval().requires_grad_(False).float()
     backbone = model.backbone
     stem = nn.Sequential(backbone.conv_1, backbone.layer_1, backbone.layer_2, backbone.layer_3[0])
@@ -210,7 +226,9 @@ def split(model: MVT) -> Graphs:
     prepare = Prepare(torch.float32)
     return Graphs(
         TemplateGraph(prepare, stem, blocks[0]).eval(),
-        SearchGraph(prepare, stem, blocks[0], backbone.layer_4[0], blocks[1], Locate(model)).eval(),
+        SearchGraph(
+            prepare, stem, blocks[0], backbone.layer_4[0], blocks[1], Locate(model, search_size // STRIDE), search_size
+        ).eval(),
     )
 
 

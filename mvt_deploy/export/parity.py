@@ -12,8 +12,8 @@ import torch
 from ..bundle import Parity
 from ..crops import CropPairs
 from ..errors import ParityError
-from ..network import MVT, SEARCH_SIZE
-from ..network.inference import GRID, decode, hann_window, prepare
+from ..network import MVT
+from ..network.inference import hann_window, prepare, size_scale
 
 TOLERANCE = {"fp32": 1e-4, "fp16": 5e-3, "int8": 0.15}
 """Largest difference of any output by precision: of scores in 0..1, of boxes in fractions of the crop."""
@@ -29,8 +29,8 @@ class Batch:
 
     Attributes:
         pairs: The crops.
-        score_map: Score maps, float32 ``[n, 16, 16]``.
-        boxes: Boxes decoded at every cell, float32 ``[n, 256, 4]``.
+        score_map: Score maps, float32 ``[n, grid, grid]``.
+        boxes: Boxes decoded at every cell, float32 ``[n, grid * grid, 4]``.
     """
 
     pairs: CropPairs
@@ -47,10 +47,11 @@ def reference(model: MVT, pairs: CropPairs) -> list[Batch]:
 def _answers(model: MVT, pairs: CropPairs) -> Iterator[Batch]:
     for batch in pairs.batches():
         maps = model(prepare(torch.from_numpy(batch.template)), prepare(torch.from_numpy(batch.search)))
-        rows, columns = torch.meshgrid(torch.arange(GRID), torch.arange(GRID), indexing="ij")
-        centres = (torch.stack([columns, rows])[None] + maps.offset) / GRID
-        boxes = torch.cat([centres, maps.size], 1).flatten(2).transpose(1, 2)
-        yield Batch(batch, decode(maps, hann_window()).score_map.numpy(), boxes.numpy())
+        grid = maps.score.shape[-1]
+        rows, columns = torch.meshgrid(torch.arange(grid), torch.arange(grid), indexing="ij")
+        centres = (torch.stack([columns, rows])[None] + maps.offset) / grid
+        boxes = torch.cat([centres, maps.size * size_scale(grid)], 1).flatten(2).transpose(1, 2)
+        yield Batch(batch, maps.score[:, 0].numpy(), boxes.numpy())
 
 
 def measure(template: Runner, search: Runner, batches: list[Batch], precision: str) -> Parity:
@@ -69,9 +70,9 @@ def measure(template: Runner, search: Runner, batches: list[Batch], precision: s
         ParityError: An output differs by more than ``TOLERANCE[precision]``, or is not finite.
     """
     tolerance = TOLERANCE[precision]
-    window = hann_window().numpy()
     worst = box_error = 0.0
     for batch in batches:
+        window = hann_window(batch.score_map.shape[-1]).numpy()
         features = template({"crop": batch.pairs.template})
         given = {"crop": batch.pairs.search, **features}
         found = {name: np.asarray(value, np.float32) for name, value in search(given).items()}
@@ -93,4 +94,6 @@ def measure(template: Runner, search: Runner, batches: list[Batch], precision: s
             "nothing was written; check the checkpoint (is it trained?), or leave this precision out."
         )
     cases = sum(len(batch.pairs.search) for batch in batches)
-    return Parity(f"torch {torch.__version__} fp32", cases, worst, box_error * SEARCH_SIZE, tolerance)
+    return Parity(
+        f"torch {torch.__version__} fp32", cases, worst, box_error * batches[0].pairs.search.shape[1], tolerance
+    )

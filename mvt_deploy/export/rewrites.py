@@ -16,8 +16,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..errors import UserError
 from ..network.blocks import PATCH, Attention, ConvNormAct, SiamMoViT, Transformer, fold, unfold
-from ..network.inference import GRID, Prediction, decode
-from ..network.model import SCORE_CLAMP, SEARCH_SIZE, TEMPLATE_SIZE, CenterHead, Maps
+from ..network.inference import Prediction, decode
+from ..network.model import SCORE_CLAMP, TEMPLATE_SIZE, CenterHead, Maps
 from .graphs import Graphs, JointBlock, Locate, Prepare
 
 Rewrite = Callable[[Graphs], None]
@@ -269,7 +269,7 @@ def flatten_tokens(graphs: Graphs) -> None:
     """
     for joint, stride in ((graphs.search.block_3, 8), (graphs.search.block_4, 16)):
         joint.last = 2
-        cells = sum((size // stride) ** 2 for size in (SEARCH_SIZE, TEMPLATE_SIZE))
+        cells = sum((size // stride) ** 2 for size in (graphs.search.size, TEMPLATE_SIZE))
         for layer in joint.block.global_rep:
             if isinstance(layer, Transformer):
                 layer.pre_norm_mha[1] = RowAttention(layer.pre_norm_mha[1], cells // PATCH**2)
@@ -310,6 +310,7 @@ class MergedLocate(Locate):
 
     def __init__(self, locate: Locate) -> None:
         nn.Module.__init__(self)
+        self.grid, self.scale = locate.grid, locate.scale
         self.neck, self.correlate, self.box_head = locate.neck, locate.feature_fusor.pw_corr, locate.box_head
         self.register_buffer("window", locate.window, persistent=False)
         adjust = locate.feature_fusor.adj_layer
@@ -324,18 +325,18 @@ class MergedLocate(Locate):
             assert first.bias is not None
             merged.append(_convolution(weight, first.bias))
         self.first = nn.ModuleList(merged)
-        spare = torch.zeros(1, padded - channels + 1, GRID, GRID, dtype=adjust.weight.dtype)
+        spare = torch.zeros(1, padded - channels + 1, self.grid, self.grid, dtype=adjust.weight.dtype)
         spare[:, 0] = 1
         self.register_buffer("spare", spare, persistent=False)
 
     def _correlation(self, x: Tensor, z: Tensor) -> Tensor:
-        """``[n, 68, 16, 16]``: 64 gated correlations, a channel of ones, three of zeros."""
+        """``[n, 68, grid, grid]``: 64 gated correlations, a channel of ones, three of zeros."""
         correlation: Tensor = self.correlate(*self.neck(x, z))
         spare: Tensor = self.spare
         return torch.cat([correlation, spare.expand(correlation.shape[0], -1, -1, -1)], 1)
 
     def _branch(self, name: str, x: Tensor) -> Tensor:
-        """A branch behind its first convolution, ``[n, 256, 16, 16]`` to its raw output."""
+        """A branch behind its first convolution, ``[n, 256, grid, grid]`` to its raw output."""
         for i in range(2, 6):
             x = self.box_head.get_submodule(f"conv{i}_{name}")(x)
         return x
@@ -346,7 +347,7 @@ class MergedLocate(Locate):
         bias = torch.cat([c.bias for c in self.first])
         parts = F.relu(F.conv2d(correlation, weight, bias, padding=1)).chunk(3, 1)
         score, size, offset = (self._branch(n, p) for n, p in zip(CenterHead.BRANCHES, parts, strict=True))
-        return decode(Maps(_clamped_sigmoid(score), _clamped_sigmoid(size), offset.float()), self.window)
+        return decode(Maps(_clamped_sigmoid(score), _clamped_sigmoid(size), offset.float()), self.window, self.scale)
 
 
 def merge_neck_into_head(graphs: Graphs) -> None:
@@ -364,6 +365,7 @@ class PeakLocate(MergedLocate):
 
     def __init__(self, locate: MergedLocate) -> None:
         nn.Module.__init__(self)
+        self.grid, self.scale = locate.grid, locate.scale
         self.neck, self.correlate, self.box_head = locate.neck, locate.correlate, locate.box_head
         self.first = locate.first
         self.register_buffer("window", locate.window, persistent=False)
@@ -374,28 +376,30 @@ class PeakLocate(MergedLocate):
             layers = [head.get_submodule(f"conv{i}_{name}") for name in ("size", "offset")]
             both.append(_stacked([layer[0] if i < 5 else layer for layer in layers], groups=2))
         self.regress = nn.ModuleList(both)
-        wide = GRID + 2 * self.REACH
-        inside = F.pad(torch.ones(GRID, GRID), [self.REACH] * 4)
+        wide = self.grid + 2 * self.REACH
+        inside = F.pad(torch.ones(self.grid, self.grid), [self.REACH] * 4)
         self.register_buffer("inside", inside.flatten().to(locate.window.dtype), persistent=False)
         side = torch.arange(2 * self.REACH + 1)
         self.register_buffer("around", (side[:, None] * wide + side).flatten(), persistent=False)  # (81,)
 
     def forward(self, x: Tensor, z: Tensor) -> Prediction:
         correlation = self._correlation(x, z)
-        score = _clamped_sigmoid(self._branch("ctr", F.relu(self.first[0](correlation)))).reshape(-1, GRID * GRID)
+        score = _clamped_sigmoid(self._branch("ctr", F.relu(self.first[0](correlation)))).reshape(-1, self.grid**2)
         peak = (score * self.window.reshape(-1)).argmax(1, keepdim=True)  # (n, 1)
-        row, column = peak // GRID, peak % GRID
+        row, column = peak // self.grid, peak % self.grid
         size, offset = self._at(correlation, row, column)
-        centre = (torch.cat([column, row], 1) + offset) / GRID
-        return Prediction(torch.cat([centre, size], 1), score.gather(1, peak)[:, 0], score.reshape(-1, GRID, GRID))
+        centre = (torch.cat([column, row], 1) + offset) / self.grid
+        return Prediction(
+            torch.cat([centre, size], 1), score.gather(1, peak)[:, 0], score.reshape(-1, self.grid, self.grid)
+        )
 
     def _at(self, correlation: Tensor, row: Tensor, column: Tensor) -> tuple[Tensor, Tensor]:
         """Size and offset, ``[n, 2]`` each, at one cell of every map."""
         around: Tensor = self.around
         inside: Tensor = self.inside
         side = 2 * self.REACH + 1
-        places = row * (GRID + 2 * self.REACH) + column + around  # (n, 81)
-        padded = F.pad(correlation, [self.REACH] * 4).flatten(2)  # (n, 68, 576)
+        places = row * (self.grid + 2 * self.REACH) + column + around  # (n, 81)
+        padded = F.pad(correlation, [self.REACH] * 4).flatten(2)  # (n, 68, (grid + 8)^2)
         patch = padded.gather(2, places[:, None].expand(-1, padded.shape[1], -1)).reshape(
             -1, padded.shape[1], side, side
         )
@@ -408,7 +412,8 @@ class PeakLocate(MergedLocate):
                 if i < self.REACH - 1:  # the last one stands on the peak, which is inside
                     patch = patch * mask[:, :, rim : side - rim, rim : side - rim]
         raw = patch.reshape(-1, 4)
-        return _clamped_sigmoid(raw[:, :2]), raw[:, 2:].float()
+        size = _clamped_sigmoid(raw[:, :2])
+        return size if self.scale == 1 else size * self.scale, raw[:, 2:].float()
 
 
 def regress_at_peak(graphs: Graphs) -> None:

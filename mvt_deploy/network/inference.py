@@ -18,7 +18,7 @@ class Prediction(NamedTuple):
     Attributes:
         box: Centre x, centre y, width and height ``[n, 4]`` as fractions of the search crop.
         score: The score map's value at the chosen cell ``[n]``, 0..1.
-        score_map: Score of every cell ``[n, 16, 16]``, 0..1.
+        score_map: Score of every cell ``[n, grid, grid]``, 0..1.
     """
 
     box: Tensor
@@ -44,18 +44,30 @@ def hann_window(grid: int = GRID) -> Tensor:
     return torch.outer(row, row).float()
 
 
-def decode(maps: Maps, window: Tensor) -> Prediction:
+def size_scale(grid: int) -> float:
+    """Factor of the predicted width and height where the score map has ``grid`` cells a side.
+
+    The network learnt them as fractions of a search crop of 256 pixels. In a crop of another side at the same density,
+    the same object is another fraction.
+    """
+    return GRID / grid
+
+
+def decode(maps: Maps, window: Tensor, scale: float = 1.0) -> Prediction:
     """The box at the peak of the windowed score map, in fp32.
 
     Args:
         maps: The head's output on a map of ``grid`` x ``grid`` cells.
         window: Weights of the cells ``[grid, grid]``, as :func:`hann_window` gives them.
+        scale: Factor of width and height: :func:`size_scale` where the crop has the density of the published one.
     """
     grid = window.shape[-1]
     score = maps.score.float().reshape(-1, grid * grid)
     peak = (score * window.reshape(-1)).argmax(1, keepdim=True)  # (n, 1)
     pick = peak[:, None].expand(-1, 2, 1)  # (n, 2, 1)
     size = maps.size.float().reshape(-1, 2, grid * grid).gather(2, pick)[..., 0]
+    if scale != 1:
+        size = size * scale
     offset = maps.offset.float().reshape(-1, 2, grid * grid).gather(2, pick)[..., 0]
     cell = torch.cat([peak % grid, peak // grid], dim=1)  # (n, 2): column, row
     centre = (cell + offset) / grid

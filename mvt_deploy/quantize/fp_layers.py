@@ -17,8 +17,9 @@ from .source import QuantizationSource
 PAIRS = 24
 """Number of pairs of the calibration set that layers are ranked on."""
 
-Judge = Callable[[Path, str, str], Gate]
-"""Judges the graphs in a folder by precision and target: a :class:`~mvt_deploy.evaluation.gate.judge.Judge`."""
+Judge = Callable[[Path, str, str, int | None], Gate]
+"""Judges the graphs in a folder by precision, target and side of the search crop in pixels (None for the default): a
+:class:`~mvt_deploy.evaluation.gate.judge.Judge`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +78,10 @@ def fewest_within_budget(
         UserError: The graph does not pass even where every layer stays in floating point.
     """
 
+    side = None if source.search.side == bundle.manifest.tracker.search_size else source.search.side
+
     def verdict(keep: Collection[str]) -> Gate:
-        return judge(write_candidate(bundle, source, keep).folder, "int8", source.target)
+        return judge(write_candidate(bundle, source, keep).folder, "int8", source.target, side)
 
     return keep_within(ranking, verdict)
 

@@ -36,11 +36,12 @@ def quantize_bundle(bundle: Bundle, options: Int8Options, store: RangeStore, pro
         CalibrationError: There are no ranges for a graph.
         ParityError: A graph differs from the PyTorch network by more than the tolerance of int8.
     """
-    batches = _reference(bundle)
-    for target in options.targets:
-        source = open_quantization_source(bundle, target, options.method, store)
-        progress.message(f"quantising {graph_file('search', 'int8', target)}")
-        bundle = write_int8(bundle, source, batches=batches)
+    for side in bundle.search_sizes:
+        batches = _reference(bundle, side)
+        for target in options.targets:
+            source = open_quantization_source(bundle, target, options.method, store, side)
+            progress.message(f"quantising {graph_file('search', 'int8', target, side)}")
+            bundle = write_int8(bundle, source, batches=batches)
     return bundle
 
 
@@ -66,7 +67,7 @@ def write_int8(
     """
     bundle, info = _write(bundle, source, keep)
     search = runner(bundle.folder / info.file, fuse_qdq=rule(source.target).fuse_qdq)
-    parity = measure(runner(source.template_file), search, batches or _reference(bundle), "int8")
+    parity = measure(runner(source.template_file), search, batches or _reference(bundle, info.side), "int8")
     return _enter(bundle, replace(info, parity=parity))
 
 
@@ -81,8 +82,8 @@ def write_candidate(bundle: Bundle, source: QuantizationSource, keep: Collection
     return _write(bundle, source, keep)[0]
 
 
-def _reference(bundle: Bundle) -> list[Batch]:
-    return reference(load_checkpoint(bundle.checkpoint()), photograph_pairs())
+def _reference(bundle: Bundle, side: int) -> list[Batch]:
+    return reference(load_checkpoint(bundle.checkpoint()), photograph_pairs(search_size=side))
 
 
 def _write(bundle: Bundle, source: QuantizationSource, keep: Collection[str]) -> tuple[Bundle, GraphInfo]:
@@ -90,7 +91,7 @@ def _write(bundle: Bundle, source: QuantizationSource, keep: Collection[str]) ->
     properties = {entry.key: entry.value for entry in model.metadata_props}
     onnx.helper.set_model_props(model, {**properties, "precision": "int8", "target": source.target})
     onnx.checker.check_model(model, full_check=True)
-    path = bundle.folder / graph_file("search", "int8", source.target)
+    path = bundle.folder / graph_file("search", "int8", source.target, source.search.side)
     onnx.save(model, path)
     info = replace(
         source.search,
@@ -106,10 +107,10 @@ def _write(bundle: Bundle, source: QuantizationSource, keep: Collection[str]) ->
 
 
 def _enter(bundle: Bundle, info: GraphInfo) -> Bundle:
-    """The bundle with a graph's description in its manifest, in place of one of the same role, precision and target."""
+    """The bundle with a graph's description in its manifest, in place of one of the same kind and side."""
 
-    def key(graph: GraphInfo) -> tuple[str, str, str]:
-        return graph.role, graph.precision, graph.target
+    def key(graph: GraphInfo) -> tuple[str, str, str, int]:
+        return graph.role, graph.precision, graph.target, graph.side
 
     by_key = {key(graph): graph for graph in (*bundle.manifest.graphs, info)}  # a key keeps its place
     manifest = replace(bundle.manifest, graphs=list(by_key.values()))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 
 from ..assets import asset
@@ -80,26 +81,44 @@ class QuantizationSource:
     folder: Path
 
     def crops(self, count: int) -> CropPairs:
-        """At most ``count`` pairs of the calibration set, spread evenly over it.
+        """At most ``count`` pairs of the calibration set, spread evenly over it, with search crops of the graph's side.
+
+        A smaller search crop is the middle of the recorded one; for a larger one, the rim is black.
 
         Raises:
             CalibrationError: The folder holds only a cache of ranges.
         """
         whole = read_crops(self.folder).pairs
         places = np.unique(np.linspace(0, len(whole.template) - 1, count).round().astype(int))
-        return CropPairs(whole.template[places], whole.search[places])
+        return CropPairs(whole.template[places], _resize_window(whole.search[places], self.search.side))
+
+
+def _resize_window(crops: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
+    """Crops ``[n, s, s, 3]`` with another side around the same centre, at the same density."""
+    rim = (side - crops.shape[1]) // 2
+    if rim < 0:
+        return crops[:, -rim:rim, -rim:rim]
+    return np.pad(crops, ((0, 0), (rim, rim), (rim, rim), (0, 0)))
 
 
 def open_quantization_source(
-    bundle: Bundle, target: str, method: str = METHODS[0], store: RangeStore | None = None
+    bundle: Bundle,
+    target: str,
+    method: str = METHODS[0],
+    store: RangeStore | None = None,
+    search_size: int | None = None,
 ) -> QuantizationSource:
     """Read what a bundle's int8 search graph for a target is made from.
+
+    The ranges are those of the graph of the default side, whatever the side: the graphs have the same layers and
+    weights, and see pictures of the same density.
 
     Args:
         bundle: Bundle with the floating-point graphs (fp16 ones for TensorRT).
         target: ``"ort"``, ``"openvino"`` or ``"tensorrt"``.
         method: How a range is chosen, one of :data:`.ranges.METHODS`.
         store: Calibration folder; None is the one that ships with the package.
+        search_size: Side of the search crops in pixels; None for the default.
 
     Raises:
         UserError: There is no such target.
@@ -108,11 +127,17 @@ def open_quantization_source(
     """
     wanted = rule(target)
     store = store or Int8Options(method=method).open_store()
-    search = bundle.graph("search", wanted.precision, (wanted.graphs,))
+    search = bundle.graph("search", wanted.precision, (wanted.graphs,), search_size)
+    default = bundle.graph("search", wanted.precision, (wanted.graphs,))
     template = bundle.graph("template", wanted.precision)
-    files = bundle.path(search), bundle.path(template)
-    model = onnx.load(files[0])
-    names = tensors_needed(model, target)
-    ranges, pairs, data = store.ranges(*files, names, weights_digest(bundle.checkpoint()), method)
+    search_file, template_file = bundle.path(search), bundle.path(template)
+    model, measured = onnx.load(search_file), bundle.path(default)
+    names, measured_names = tensors_needed(model, target), tensors_needed(onnx.load(measured), target)
+    weights = weights_digest(bundle.checkpoint())
+    found, pairs, data = store.ranges(measured, template_file, measured_names, weights, method)
+    # The exporter numbers tensors anew in every graph, but the graphs have the same layers in the same order.
+    ranges = {name: found[other] for name, other in zip(names, measured_names, strict=True)}
     calibration = Calibration(method, pairs, data, [])
-    return QuantizationSource(target, search, template, *files, model, dict(ranges), calibration, store.folder)
+    return QuantizationSource(
+        target, search, template, search_file, template_file, model, ranges, calibration, store.folder
+    )

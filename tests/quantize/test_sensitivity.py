@@ -199,7 +199,7 @@ def test_a_budget_keeps_the_worst_layers_of_the_real_graph(bundle: Path, tmp_pat
     ranking = [LayerError(name, "Conv", 1.0 - i / 100, 0, 0, 0) for i, name in enumerate(reversed(names))]
     shown: list[int] = []
 
-    def judge(folder: Path, precision: str, target: str) -> Gate:
+    def judge(folder: Path, precision: str, target: str, side: int | None) -> Gate:
         path = bundles.open_bundle(folder).path(
             bundles.open_bundle(folder).graph("search", precision, (target,))
         )  # its hash fits

@@ -262,10 +262,10 @@ def test_fp16_follows_the_path_of_fp32(bundle: Path) -> None:
 @pytest.mark.slow
 def test_the_verb_and_its_exit_code(bundle: Path) -> None:
     call = ["gate", "--model", str(bundle), "--precision", "fp16", "--frames", "3", "--json"]
-    passed = CliRunner().invoke(app, [*call, "--limit", "0.5"])
+    passed = CliRunner().invoke(app, [*call, "--max-ao-drop", "0.5"])
     assert passed.exit_code == 0
     gate = parse(Gate, json.loads(passed.stdout), "gate")
     assert gate.passed
     assert 0.9 < gate.mean_iou < 1
     assert gate.ao_reference > 0.5
-    assert CliRunner().invoke(app, [*call, "--limit", "-1"]).exit_code == 1
+    assert CliRunner().invoke(app, [*call, "--limit", "-1"]).exit_code == 1, "the old name is still read"
