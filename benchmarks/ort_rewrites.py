@@ -3,9 +3,9 @@
 python benchmarks/ort_rewrites.py [--model DIR] [--seconds S] [--results DIR]
 
 The published graph, and the search graph without and with the rewrites, take turns in ONNX Runtime's default session
-on the same crop. A ratio above 1 is faster than the published graph, its interval a bootstrap over turns. With one
-thread it is of processor time, which a busy machine hardly changes; with a thread a core of wall-clock time, of the
-shortest run of each turn, which a busy machine changes least.
+on the same crop. A ratio above 1 is faster than the published graph; its interval is a bootstrap over turns. With one
+thread, processor time is measured, which a busy machine hardly changes. With one thread per core, it is the wall-clock
+time of the shortest run of each turn, which a busy machine changes least.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import onnxruntime
 import typer
 from reports import RESULTS, machine_name, script, write_json
 
+from mvt_deploy.backends.onnx_session import OnnxSession
 from mvt_deploy.bench.machine import describe
 from mvt_deploy.bench.published import cached_graph
 from mvt_deploy.bench.statistics import ratio
@@ -52,7 +52,7 @@ UNDONE = {
     "Add and LayerNormalization as SkipLayerNormalization": "expected 1.02; the operator took 0.86 ms where Add and "
     "LayerNormalization take 0.12, so the rewrites keep the runtime from making it",
 }
-TURN, PAUSE = 5, 0.004  # runs in a turn; seconds between turns, so that the last one's threads stop spinning
+TURN, PAUSE = 5, 0.004  # runs per turn; pause between turns in seconds, so that the last turn's threads stop spinning
 Run = Callable[[], Any]
 
 
@@ -69,31 +69,21 @@ def graphs(bundle: Bundle, folder: Path) -> dict[str, Path]:
     return paths
 
 
-def runs(bundle: Bundle, paths: dict[str, Path], threads: int) -> dict[str, Run]:
-    """One search of each graph, the published one first."""
+def runs(bundle: Bundle, paths: dict[str, Path], threads: int | None) -> dict[str, Run]:
+    """One search of each graph, the published one first; ``threads`` None is one thread per core."""
     pair = photograph_pairs(1)
-    template = session(bundle.path(bundle.graph("template")), threads)
-    names = [o.name for o in template.get_outputs()]
-    features = dict(zip(names, template.run(names, {"crop": pair.template}), strict=True))
-    images = {128: pair.template, 256: pair.search}
-    published = session(cached_graph(bundle), threads)
+    features = OnnxSession(bundle.path(bundle.graph("template")), threads=threads).run({"crop": pair.template})
+    images = {"template": pair.template, "search": pair.search}
     given = {
-        i.name: np.ascontiguousarray(images[i.shape[2]][..., ::-1].transpose(0, 3, 1, 2) / np.float32(255))
-        for i in published.get_inputs()
+        name: np.ascontiguousarray(crop[..., ::-1].transpose(0, 3, 1, 2) / np.float32(255))
+        for name, crop in images.items()
     }
-    made: dict[str, Run] = {"published": lambda: published.run(None, given)}
+    session = OnnxSession(cached_graph(bundle), threads=threads)
+    made: dict[str, Run] = {"published": lambda: session.run(given)}
     for name, path in paths.items():
-        search = session(path, threads)
-        made[name] = lambda s=search: s.run(["box", "score"], {"crop": pair.search, **features})
+        search = OnnxSession(path, threads=threads)
+        made[name] = lambda s=search: s.run({"crop": pair.search, **features}, ("box", "score"))
     return made
-
-
-def session(path: Path, threads: int) -> onnxruntime.InferenceSession:
-    """A session on the CPU with defaults, but for the threads (0: one a core)."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = threads
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def measure(candidates: dict[str, Run], seconds: float, clock: Callable[[], float], shortest: bool) -> dict[str, Any]:
@@ -131,10 +121,14 @@ def timed(run: Run, clock: Callable[[], float]) -> float:
 
 
 def main(
-    model: Annotated[Path, typer.Option("--model", help="The bundle.")] = DEFAULT,
-    seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="For each graph, twice.")] = 6.0,
-    results: Annotated[Path, typer.Option("--results", help="Where the file goes.")] = RESULTS,
-    keep: Annotated[Path | None, typer.Option("--graphs", help="Keep the graphs here, or read them from here.")] = None,
+    model: Annotated[Path, typer.Option("--model", help="Folder of the bundle.")] = DEFAULT,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=0.1, help="Measuring time per graph in seconds, spent twice.")
+    ] = 6.0,
+    results: Annotated[Path, typer.Option("--results", help="Folder that the results are written to.")] = RESULTS,
+    keep: Annotated[
+        Path | None, typer.Option("--graphs", help="Folder that keeps the exported graphs, or holds them already.")
+    ] = None,
 ) -> None:
     """Measure the rewrites on this machine."""
     ensure_model(model)
@@ -145,8 +139,8 @@ def main(
         paths = stored if all(p.is_file() for p in stored.values()) else graphs(bundle, place)
         say("measuring with one thread")
         one = measure(runs(bundle, paths, 1), seconds, time.thread_time, shortest=False)
-        say("measuring with a thread a core")
-        cores = measure(runs(bundle, paths, 0), seconds, time.perf_counter, shortest=True)
+        say("measuring with one thread per core")
+        cores = measure(runs(bundle, paths, None), seconds, time.perf_counter, shortest=True)
     report = {
         "machine": describe(),
         "expected": EXPECTED,
@@ -154,7 +148,7 @@ def main(
         "one_thread_processor_time": one,
         "thread_a_core_wall_clock": cores,
     }
-    for title, rows in (("one thread", one), ("a thread a core", cores)):
+    for title, rows in (("one thread", one), ("one thread per core", cores)):
         for name, row in rows.items():
             r = row["ratio"]
             say(

@@ -117,9 +117,10 @@ class _Plan:
 
     def result(self, node: onnx.NodeProto) -> str | None:
         """Name of the tensor that is quantised behind a chosen node; None where its result stays in floating point."""
-        if not self.rule.outputs or node.op_type not in ("Conv", "Add"):
-            return None
         relu = self.absorbed(node)
+        # A product's result is read by LayerNormalization or a sum in floating point, unless a ReLU follows it.
+        if not self.rule.outputs or (node.op_type not in ("Conv", "Add") and relu is None):
+            return None
         name = relu.output[0] if relu is not None else node.output[0]
         return None if name in self.outputs else name
 

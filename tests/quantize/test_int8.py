@@ -85,7 +85,7 @@ def test_onnx_runtime_runs_every_convolution_and_product_in_int8(bundle: Path, t
         and any(reader.op_type == "QuantizeLinear" for reader in graph.node if node.output[0] in reader.input)
     ]
     assert unfused == []
-    assert kinds["Conv"] == kinds["FusedConv"] == kinds["Gemm"] == 0
+    assert kinds["Conv"] == kinds["FusedConv"] == kinds["Gemm"] == kinds["FusedGemm"] == 0
     fp32 = Counter(node.op_type for node in onnx.load(bundle / "search.ort.onnx").graph.node)
     assert kinds["QLinearConv"] == fp32["Conv"]
     assert kinds["QGemm"] + kinds["MatMulIntegerToFloat"] >= fp32["Gemm"]
