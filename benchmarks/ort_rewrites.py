@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Collection
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -59,7 +60,7 @@ Run = Callable[[], Any]
 def graphs(bundle: Bundle, folder: Path) -> dict[str, Path]:
     """The search graph with each set of rewrites, written into a folder."""
     model = load_checkpoint(bundle.checkpoint())
-    paths = {}
+    paths: dict[str, Path] = {}
     for name, rewrites in SETS.items():
         pair = split(model)
         apply(pair, rewrites)
@@ -82,7 +83,7 @@ def runs(bundle: Bundle, paths: dict[str, Path], threads: int | None) -> dict[st
     made: dict[str, Run] = {"published": lambda: session.run(given)}
     for name, path in paths.items():
         search = OnnxSession(path, threads=threads)
-        made[name] = lambda s=search: s.run({"crop": pair.search, **features}, ("box", "score"))
+        made[name] = partial(search.run, {"crop": pair.search, **features}, ("box", "score"))
     return made
 
 

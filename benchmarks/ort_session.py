@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,9 +38,12 @@ from mvt_deploy.video.sources import open_source
 from mvt_deploy.video.targets import choose_targets
 
 OUTPUTS = ["box", "score"]
-TURN, PAUSE = 5, 0.004  # searches in a turn; seconds between turns, so that the last one's threads stop spinning
+TURN, PAUSE = (
+    5,
+    0.004,
+)  # searches per turn; pause between turns in seconds, so that the last turn's threads stop spinning
 OPENINGS = 5
-FRAMES, ROUNDS = 100, 8  # of the clip that is tracked end to end
+FRAMES, ROUNDS = 100, 8  # frames of the clip that is tracked end to end, and how often it is tracked
 
 Configure = Callable[[onnxruntime.SessionOptions], None]
 Search = Callable[[], Any]
@@ -130,7 +134,7 @@ PIPELINE = ("defaults", "defaults again", "one thread", "no spinning", "dynamic 
 
 @dataclass
 class Measured:
-    """A setting's figures."""
+    """Figures of one setting; see :class:`Setting` for the first three."""
 
     name: str
     expected: str
@@ -169,7 +173,8 @@ def searcher(path: Path, setting: Setting, inputs: dict[str, Any]) -> Search:
 
     def run() -> list[Any]:
         session.run_with_iobinding(binding)
-        return binding.copy_outputs_to_cpu()
+        outputs: list[Any] = binding.copy_outputs_to_cpu()
+        return outputs
 
     return run
 
@@ -224,6 +229,11 @@ def timed(run: Search) -> float:
     return time.perf_counter() - began
 
 
+def open_and_search(path: Path, options: onnxruntime.SessionOptions, inputs: dict[str, Any]) -> None:
+    """Open a session and run it once."""
+    opened(path, options).run(OUTPUTS, inputs)
+
+
 def start_up(path: Path, inputs: dict[str, Any]) -> dict[str, Any]:
     """Seconds to open a session and run it once: the bundle's graph, and its optimised form as the runtime saves it."""
     with tempfile.TemporaryDirectory() as folder:
@@ -237,7 +247,7 @@ def start_up(path: Path, inputs: dict[str, Any]) -> dict[str, Any]:
         spent: dict[str, list[list[float]]] = {name: [] for name in ways}
         for _ in range(OPENINGS):
             for name, (file, chosen) in ways.items():
-                spent[name].append([timed(lambda f=file, c=chosen: opened(f, c).run(OUTPUTS, inputs))])
+                spent[name].append([timed(partial(open_and_search, file, chosen, inputs))])
     return {
         "graph_ms": 1e3 * float(np.median(spent["graph"])),
         "saved_optimised_ms": 1e3 * float(np.median(spent["saved"])),
@@ -285,9 +295,9 @@ def interleaved(settings: list[Setting]) -> Iterator[str]:
 
 
 def main(
-    model: Annotated[Path, typer.Option("--model", help="The bundle.")] = DEFAULT,
-    seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="For each setting.")] = 4.0,
-    results: Annotated[Path, typer.Option("--results", help="Where the file goes.")] = RESULTS,
+    model: Annotated[Path, typer.Option("--model", help="Folder of the bundle.")] = DEFAULT,
+    seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="Measuring time per setting, in seconds.")] = 4.0,
+    results: Annotated[Path, typer.Option("--results", help="Folder that the results are written to.")] = RESULTS,
 ) -> None:
     """Measure the session's settings on this machine."""
     ensure_model(model)
@@ -300,8 +310,9 @@ def main(
         r = row.ratio
         say(f"  {row.name:26} {r['value']:.3f} ({r['low']:.3f}-{r['high']:.3f})  {row.search_ms['median_ms']:.2f} ms")
     say("measuring start-up and the pipeline")
+    machine = describe()
     report = {
-        "machine": describe(),
+        "machine": machine,
         "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "graph": search.name,
         "turn": TURN,
@@ -309,7 +320,7 @@ def main(
         "start_up": start_up(search, inputs),
         "pipeline": pipeline(bundle),
     }
-    place = results / f"ort-session-{machine_name(report['machine'])}.json"
+    place = results / f"ort-session-{machine_name(machine)}.json"
     write_json(place, report)
     print(place)
 

@@ -102,21 +102,23 @@ def main(
         runs = {"published": published(bundle), **{name: search(one) for name, one in models.items()}}
         say(f"measuring {len(runs)} graphs")
         rows = measure(runs, seconds, time.process_time, shortest=False)
-        for name, one in models.items() if clips else ():
-            say(f"tracking with {name}")
-            rows[name].update(overlap(one, clips))
+        if clips:
+            for name, one in models.items():
+                say(f"tracking with {name}")
+                rows[name].update(overlap(one, clips))
     for name, row in rows.items():
         r, ao = row["ratio"], f"  AO {row['ao']:.3f}" if "ao" in row else ""
         say(f"{name:22} {r['value']:.3f} ({r['low']:.3f}-{r['high']:.3f})  {row['median_ms']:.2f} ms{ao}")
+    machine = describe()
     report = {
         "made_by": "benchmarks/search_sides.py",
-        "machine": describe(),
+        "machine": machine,
         "checkpoint": bundle.manifest.checkpoint.sha256,
         "measured": "one thread, processor time",
         "layouts": LAYOUTS,
         "rows": rows,
     }
-    place = results / f"search-sides-{machine_name(report['machine'])}.json"
+    place = results / f"search-sides-{machine_name(machine)}.json"
     write_json(place, report)
     print(place)
 

@@ -1,4 +1,4 @@
-"""The network as one graph, as published: both images in, the head's maps out, nothing rewritten. To compare with."""
+"""The network as one graph, as published, to compare with: both images in, the head's maps out, nothing rewritten."""
 
 from __future__ import annotations
 
@@ -22,10 +22,17 @@ class _Single(nn.Module):
 
 
 def export_published(checkpoint: Path, path: Path) -> None:
-    """Write the single graph: ``template`` and ``search`` float32 RGB 0..1 NCHW, to ``score``, ``size``, ``offset``.
+    """Export the network as a single graph.
+
+    Its inputs ``template`` and ``search`` are RGB images in 0..1, float32 ``[1, 3, 128, 128]`` and
+    ``[1, 3, 256, 256]``; its outputs are the maps ``score``, ``size`` and ``offset``.
+
+    Args:
+        checkpoint: A ``.safetensors`` or ``.pth.tar`` file.
+        path: File to write.
 
     Raises:
-        CheckpointError: the checkpoint cannot be read or does not fit.
+        CheckpointError: The checkpoint cannot be read or does not fit the network.
     """
     inputs = tuple(torch.zeros(1, 3, side, side) for side in (TEMPLATE_SIZE, SEARCH_SIZE))
     with draft(path) as temporary, quiet():

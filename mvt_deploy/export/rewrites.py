@@ -1,7 +1,8 @@
-"""Exact rewrites: parts of the graphs exchanged for faster ones that compute the same function.
+"""Exact rewrites: modules of the graphs are replaced by faster ones that compute the same function.
 
-Each rewrite changes a pair of graphs in place and can be left out; tests hold every one of them to 1e-5 of the
-unrewritten network. ``PORTABLE`` uses standard ONNX operators only; ``ORT`` adds operators of ONNX Runtime's own.
+Each rewrite changes the two graphs in place and can be left out. Tests hold every rewrite to 1e-5 of the network
+without it. ``PORTABLE`` rewrites use standard ONNX operators only; ``ORT`` adds rewrites with ONNX Runtime's own
+operators.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ Rewrite = Callable[[Graphs], None]
 
 
 def fold_batch_norms(graphs: Graphs) -> None:
-    """A batch norm behind a convolution is a scale of its weights and a bias."""
+    """Fold every batch norm into the convolution before it, as a scale of its weights and a bias."""
     for module in list(graphs.search.modules()) + list(graphs.template.modules()):
         if isinstance(module, ConvNormAct) and isinstance(getattr(module.block, "norm", None), nn.BatchNorm2d):
             module.block.conv = fuse_conv_bn_eval(module.block.conv, module.block.norm)
@@ -37,14 +38,14 @@ def fold_batch_norms(graphs: Graphs) -> None:
 
 
 class _Cast(Prepare):
-    """uint8 BGR crops ``[n, H, W, 3]`` to BGR images in 0..255, ``[n, 3, H, W]``."""
+    """Converts BGR crops uint8 ``[n, H, W, 3]`` to BGR images ``[n, 3, H, W]`` in 0..255."""
 
     def forward(self, crop: Tensor) -> Tensor:
         return crop.to(self.dtype).permute(0, 3, 1, 2)
 
 
 def fold_pixel_scale(graphs: Graphs) -> None:
-    """1/255 and the colour order belong into the first convolution: its zero padding stays zero."""
+    """Fold the factor 1/255 and the colour order into the first convolution, whose padding of zeros stays zero."""
     convolution: nn.Conv2d = graphs.search.stem[0].block.conv
     convolution.weight = nn.Parameter(convolution.weight.flip(1) / 255, requires_grad=False)
     graphs.search.prepare = graphs.template.prepare = _Cast(graphs.search.prepare.dtype)
@@ -54,7 +55,7 @@ def fold_pixel_scale(graphs: Graphs) -> None:
 
 
 def fold_layer_norms(graphs: Graphs) -> None:
-    """A layer norm's scale and shift belong into the product behind it."""
+    """Fold the scale and shift of every layer norm into the product behind it."""
     for block in _blocks(graphs):
         for layer in block.global_rep:
             if isinstance(layer, Transformer):
@@ -72,7 +73,13 @@ def _fold_affine(sequence: nn.Sequential, product: nn.Linear) -> None:
 
 
 class SelfAttention(nn.Module):
-    """The attention with its scale folded into Q, open between its projections. Tokens are ``[B, N, C]``."""
+    """Self-attention with its scale folded into Q, and its projections apart from its core.
+
+    Tokens are ``[B, N, C]``.
+
+    Args:
+        attention: The network's attention, whose projections are used and changed.
+    """
 
     def __init__(self, attention: Attention) -> None:
         super().__init__()
@@ -85,15 +92,15 @@ class SelfAttention(nn.Module):
         self.qkv_proj.bias = nn.Parameter(self.qkv_proj.bias * scale, requires_grad=False)
 
     def project(self, tokens: Tensor) -> tuple[Tensor, ...]:
-        """What :meth:`core` takes: Q, K and V in one, ``[..., 3C]``."""
+        """The arguments of :meth:`core`: Q, K and V in one tensor ``[..., 3C]``."""
         return (self.qkv_proj(tokens),)
 
     def parts(self, qkv: Tensor) -> tuple[Tensor, ...]:
-        """Q, K and V in one ``[..., 3C]`` as :meth:`project` would have given them."""
+        """Q, K and V in one tensor ``[..., 3C]``, in the form that :meth:`project` returns."""
         return (qkv,)
 
     def core(self, *parts: Tensor) -> Tensor:
-        """``[B, N, 3C]`` to ``[B, N, C]``: the products and the softmax between the projections."""
+        """The products and the softmax between the projections: ``[B, N, 3C] -> [B, N, C]``."""
         (qkv,) = parts
         length, width = qkv.shape[1], self.out_proj.in_features
         q, k, v = qkv.reshape(-1, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
@@ -105,7 +112,7 @@ class SelfAttention(nn.Module):
 
 
 def fold_attention_scale(graphs: Graphs) -> None:
-    """The factor ``1 / sqrt(c)`` belongs into the weights that make Q."""
+    """Fold the factor ``1 / sqrt(c)`` into the weights of Q, where ``c`` is the number of channels of a head."""
     for block in _blocks(graphs):
         for layer in block.global_rep:
             if isinstance(layer, Transformer) and isinstance(layer.pre_norm_mha[1], Attention):
@@ -113,7 +120,7 @@ def fold_attention_scale(graphs: Graphs) -> None:
 
 
 class FusedAttention(SelfAttention):
-    """The same as one ``com.microsoft.MultiHeadAttention``; it exists in an exported graph only."""
+    """Self-attention whose core is one ``com.microsoft.MultiHeadAttention``, which only an exported graph can run."""
 
     def __init__(self, attention: SelfAttention) -> None:
         nn.Module.__init__(self)
@@ -134,7 +141,7 @@ class FusedAttention(SelfAttention):
 
 
 def fuse_attention(graphs: Graphs) -> None:
-    """An attention's products, softmax and transposes as ONNX Runtime's own operator.
+    """Replace the products, softmax and transposes of every attention by ONNX Runtime's own operator.
 
     Needs ``fold_attention_scale``.
     """
@@ -145,7 +152,14 @@ def fuse_attention(graphs: Graphs) -> None:
 
 
 class RowAttention(FusedAttention):
-    """The same on tokens that are the rows of one matrix ``[B*N, C]``; Q, K and V are apart, so that none is copied."""
+    """Fused attention on tokens that are the rows of one matrix ``[B*N, C]``.
+
+    Q, K and V have a product each, so that none of them is copied.
+
+    Args:
+        attention: The attention to replace.
+        length: Number of tokens ``N`` that attend to each other.
+    """
 
     def __init__(self, attention: FusedAttention, length: int) -> None:
         super().__init__(attention)
@@ -168,7 +182,7 @@ class RowAttention(FusedAttention):
 
 
 class TokenBlock(JointBlock):
-    """The joint block with its 1x1 convolutions as products on tokens, so that fewer channels are moved about."""
+    """A joint block whose 1x1 convolutions are products on tokens, so that fewer channels are transposed."""
 
     def __init__(self, block: SiamMoViT) -> None:
         super().__init__(block)
@@ -184,7 +198,7 @@ class TokenBlock(JointBlock):
         return self.widen(self.unfold(self.local(x)))
 
     def _maps(self, attended: Tensor, places: int, x: int, z: int) -> tuple[Tensor, Tensor]:
-        """The transformer's output as feature maps of both images, whose heights are ``x`` and ``z``."""
+        """The transformer's output as feature maps of search and template with ``x`` and ``z`` rows."""
         lengths = [height**2 // PATCH**2 for height in (x, z)]
         tokens = F.relu(self.narrow(attended)).reshape(-1, places, sum(lengths), self.narrow.out_features)
         return self.fold(tokens[:, :, : lengths[0]], x), self.fold(tokens[:, :, lengths[0] :], z)
@@ -203,15 +217,15 @@ class TokenBlock(JointBlock):
 
 
 def project_tokens(graphs: Graphs) -> None:
-    """The 1x1 convolutions beside unfold and fold act on tokens. Needs ``fold_batch_norms``."""
+    """Apply the 1x1 convolutions beside unfold and fold to tokens. Needs ``fold_batch_norms``."""
     _exchange_blocks(graphs, lambda joint: TokenBlock(joint.block))
 
 
 class CachedBlock(TokenBlock):
-    """A token block whose template part goes further.
+    """A token block that computes more of the template's part once per target.
 
-    The template's share of the first attention's Q, K, V and of the fusing convolution is made once per target:
-    ``features`` is then that convolution's partial sum, and ``qkv`` joins the tokens.
+    These are the template's share of the first attention's Q, K and V (``qkv``), and of the fusing convolution:
+    ``features`` is the partial sum of that convolution.
     """
 
     keeps = ("features", "tokens", "qkv")
@@ -237,7 +251,7 @@ class CachedBlock(TokenBlock):
         norm, attention = self._first()
 
         def joined(of_x: Tensor, of_z: Tensor) -> Tensor:
-            """Of all tokens, from a search image's rows and a template's ``[B, P, N, C]``."""
+            """All tokens, from the search image's rows and the template's ``[B, P, N, C]``."""
             return torch.cat([of_x.reshape(*places, of_z.shape[3]), of_z], 2).flatten(0, self.last)
 
         places = (-1, *tokens_x.shape[1:3])
@@ -255,7 +269,7 @@ class CachedBlock(TokenBlock):
 
 
 def cache_template(graphs: Graphs) -> None:
-    """More of the first joint block into the template graph. Needs the other rewrites of blocks."""
+    """Move more of the first joint block into the template graph. Needs the other rewrites of blocks."""
     graphs.search.block_3 = graphs.template.block = CachedBlock(graphs.search.block_3.block)
 
 
@@ -263,9 +277,9 @@ def cache_template(graphs: Graphs) -> None:
 
 
 def flatten_tokens(graphs: Graphs) -> None:
-    """Tokens as the rows of one matrix, so that a product is one Gemm, with its ReLU, and no reshape stands between.
+    """Keep tokens as the rows of one matrix, so that a product and its ReLU are one Gemm without a reshape between.
 
-    It also keeps ONNX Runtime from its SkipLayerNormalization, which is slower than an Add and a LayerNormalization.
+    This also keeps ONNX Runtime from using SkipLayerNormalization, which is slower than Add and LayerNormalization.
     """
     for joint, stride in ((graphs.search.block_3, 8), (graphs.search.block_4, 16)):
         joint.last = 2
@@ -276,9 +290,9 @@ def flatten_tokens(graphs: Graphs) -> None:
 
 
 def channels_last_tokens(graphs: Graphs) -> None:
-    """Between maps and tokens the channels move first, then whole cells.
+    """Move the channels first and then whole cells between feature maps and tokens.
 
-    The first move is free beside a blocked convolution, the second copies runs of channels.
+    The first move costs nothing beside a convolution in a blocked layout; the second copies runs of channels.
     """
     for joint in (graphs.search.block_3, graphs.search.block_4):
         joint.unfold, joint.fold = unfold_cells, fold_cells
@@ -303,9 +317,13 @@ def fold_cells(tokens: Tensor, height: int) -> Tensor:
 
 
 class MergedLocate(Locate):
-    """Neck and head as one: the 1x1 convolution between them has no activation, so it joins the three behind it.
+    """Neck and head with the 1x1 convolution between them folded into the three convolutions behind it.
 
-    A constant channel of ones carries its bias: like the bias it replaces, it is zero in the padding.
+    The 1x1 convolution has no activation. Its bias becomes the weight of a constant channel of ones, which, unlike a
+    bias, is zero in the padding, as the 1x1 convolution's output is.
+
+    Args:
+        locate: The module to replace.
     """
 
     def __init__(self, locate: Locate) -> None:
@@ -351,14 +369,17 @@ class MergedLocate(Locate):
 
 
 def merge_neck_into_head(graphs: Graphs) -> None:
-    """The neck's 1x1 convolution and the head's first three as one. Needs ``fold_batch_norms``."""
+    """Fold the neck's 1x1 convolution into the head's first three convolutions. Needs ``fold_batch_norms``."""
     graphs.search.locate = MergedLocate(graphs.search.locate)
 
 
 class PeakLocate(MergedLocate):
-    """Size and offset are only read at the peak, so only the 9x9 neighbourhood that they see is computed.
+    """Neck and head that compute size and offset at the peak of the score map alone, from its 9x9 neighbourhood.
 
-    Cells outside the grid are zero before every convolution, as the padding is in the whole map.
+    Cells outside the grid are zero before every convolution, as the padding of the whole map is.
+
+    Args:
+        locate: The module to replace.
     """
 
     REACH = 4  # cells that four 3x3 convolutions see to each side
@@ -394,7 +415,7 @@ class PeakLocate(MergedLocate):
         )
 
     def _at(self, correlation: Tensor, row: Tensor, column: Tensor) -> tuple[Tensor, Tensor]:
-        """Size and offset, ``[n, 2]`` each, at one cell of every map."""
+        """Size and offset, ``[n, 2]`` each, at one cell per map, given by its row and column ``[n, 1]``."""
         around: Tensor = self.around
         inside: Tensor = self.inside
         side = 2 * self.REACH + 1
@@ -417,7 +438,7 @@ class PeakLocate(MergedLocate):
 
 
 def regress_at_peak(graphs: Graphs) -> None:
-    """Size and offset only where the score peaks. Needs ``merge_neck_into_head``."""
+    """Compute size and offset only where the score peaks. Needs ``merge_neck_into_head``."""
     locate = graphs.search.locate
     assert isinstance(locate, MergedLocate)
     graphs.search.locate = PeakLocate(locate)
@@ -449,20 +470,24 @@ NEEDS = {
     "merge_neck_into_head": ("fold_batch_norms",),
     "regress_at_peak": ("fold_batch_norms", "merge_neck_into_head"),
 }
-"""What a rewrite builds on."""
+"""The rewrites that a rewrite needs."""
 ORT = tuple(REWRITES)
 _ORT_ONLY = ("fuse_attention", "flatten_tokens", "channels_last_tokens")
 PORTABLE = tuple(name for name in REWRITES if name not in _ORT_ONLY)
 
 
 def apply(graphs: Graphs, names: Iterable[str]) -> tuple[str, ...]:
-    """Apply rewrites in their order; those whose needs are not among the names are an error.
+    """Apply rewrites to the graphs, in the order of :data:`REWRITES`.
+
+    Args:
+        graphs: The graphs, which are changed in place.
+        names: Names of the rewrites.
 
     Returns:
-        The names applied.
+        The names of the rewrites in the order in which they were applied.
 
     Raises:
-        UserError: an unknown rewrite, or one without what it needs.
+        UserError: A rewrite is unknown, or one that it needs is not among the names.
     """
     wanted = set(names)
     if unknown := wanted - REWRITES.keys():
@@ -489,7 +514,7 @@ def _exchange_blocks(graphs: Graphs, make: Callable[[JointBlock], JointBlock]) -
 
 
 def _as_linear(block: ConvNormAct) -> nn.Linear:
-    """A 1x1 convolution as a product on the last axis."""
+    """A 1x1 convolution as a linear layer on the last axis."""
     convolution: nn.Conv2d = block.block.conv
     weight = convolution.weight[:, :, 0, 0]
     return _linear(weight, convolution.bias)
@@ -517,7 +542,7 @@ def _convolution(weight: Tensor, bias: Tensor, padding: int = 1, groups: int = 1
 
 
 def _stacked(layers: list[Any], groups: int) -> nn.Conv2d:
-    """Convolutions side by side as one, without padding: with one group they share their input."""
+    """Parallel convolutions as one, without padding; with one group they share their input."""
     weight = torch.cat([layer.weight for layer in layers])
     bias = torch.cat([layer.bias for layer in layers])
     return _convolution(weight, bias, padding=0, groups=groups)

@@ -87,8 +87,8 @@ def test_onnx_runtimes_own_operators(model: MVT, pairs: CropPairs, tmp_path: Pat
     apply(graphs, [*NEEDS[name], name])
     for graph, inputs in zip(graphs, example_inputs(*graphs), strict=True):
         to_onnx(graph, inputs, tmp_path / f"{graph.role}.onnx")
-    runners = [runner(tmp_path / f"{role}.onnx") for role in ("template", "search")]
-    assert measure(*runners, reference(model, pairs), "fp32").max_abs < 1e-5
+    template, search = (runner(tmp_path / f"{role}.onnx") for role in ("template", "search"))
+    assert measure(template, search, reference(model, pairs), "fp32").max_abs < 1e-5
 
 
 def test_targets() -> None:
@@ -146,7 +146,8 @@ def test_batches_are_independent(bundle: Path, pairs: CropPairs) -> None:
 
     def run(template: np.ndarray, search: np.ndarray) -> list[np.ndarray]:
         features = dict(zip(names, session["template"].run(names, {"crop": template}), strict=True))
-        return session["search"].run(["box", "score"], {"crop": search, **features})
+        found: list[np.ndarray] = session["search"].run(["box", "score"], {"crop": search, **features})
+        return found
 
     together = run(pairs.template, pairs.search)
     for i in range(4):

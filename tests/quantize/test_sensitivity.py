@@ -35,7 +35,7 @@ def source(bundle: Path) -> tuple[Path, Any, dict[str, tuple[float, float]]]:
     template = opened.path(opened.graph("template"))
     search = opened.path(opened.graph("search"))
     model = onnx.load(search)
-    return template, model, measure_ranges(search, template, PAIRS, tensors_needed(model, "openvino"), "minmax")
+    return template, model, dict(measure_ranges(search, template, PAIRS, tensors_needed(model, "openvino"), "minmax"))
 
 
 def some(model: Any, target: str) -> list[str]:
