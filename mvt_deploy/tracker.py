@@ -101,7 +101,7 @@ class SearchPolicy:
     """
 
     confident: float = 0.4
-    motion: float = 0.25
+    motion: float = 0.5
     unsure: float = 0.2
 
     def __post_init__(self) -> None:

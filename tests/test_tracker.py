@@ -300,7 +300,7 @@ def test_the_side_of_the_search_crop_follows_score_and_motion() -> None:
         (320, 200, "lost"),
         (320, 200, "tracking"),  # found; only the next one is narrower
     ]
-    model.shift = 0.3 * 64 / 192  # 0.3 of the target's side
+    model.shift = 0.6 * 64 / 192  # 0.6 of the target's side
     tracker.update(frame)
     assert tracker.search_sizes == (192,)
     frame = numbered(tracker._targets[0].box)
