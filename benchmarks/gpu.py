@@ -1,12 +1,14 @@
-"""Every GPU row, measured in under five minutes on any machine with an NVIDIA GPU and PyTorch; writes a JSON report.
+"""Every GPU row in one run of a few minutes, on any machine with an NVIDIA GPU and PyTorch; writes a JSON report.
 
     python benchmarks/gpu.py [--model models/mvt] [-o report.json]
 
-PyTorch is measured in fp32, fp16 and bf16; TensorRT and TensorRT-RTX, ONNX Runtime's CUDA provider too where they are
-installed. Each row has its parity with PyTorch in fp32 on the CPU, latency percentiles at batch 1 (the network from a
-uint8 crop in host memory to a box in host memory, and the tracker with cropping), targets a second at batches of 1 to
-64, and the share of the GPU's limit: the time its measured memory bandwidth or arithmetic would need at least, over the
-time taken.
+Rows are PyTorch eager, with CUDA graphs, and with ``torch.compile``; ONNX Runtime's CUDA provider and its TensorRT-RTX
+plug-in; TensorRT and TensorRT-RTX in fp32, fp16 and int8, fp16 also without CUDA graphs; and other sides of the search
+crop. A row that cannot run here says why. Each row has its parity with PyTorch in fp32 on the CPU, latency percentiles
+at batch 1 (the network from a uint8 crop in host memory to a box in host memory, and the tracker from a frame to a
+box), targets per second at batches of 1 to 64, the share of the GPU's limit (the time that its measured memory
+bandwidth or arithmetic would need at least, over the time taken), the speed relative to PyTorch eager in fp32, and,
+with ``--gate``, what it does to trajectories. ``--rehearse`` goes through all rows on a machine without a GPU.
 """
 
 from __future__ import annotations
@@ -32,20 +34,41 @@ import numpy as np
 from mvt_deploy import Tracker, __version__
 from mvt_deploy.assets import asset
 from mvt_deploy.backends.base import Backend, SearchResult
-from mvt_deploy.bundle import open_bundle
+from mvt_deploy.bundle import SearchSize, TrackerSpec, open_bundle
 from mvt_deploy.crops import CropPairs, photograph_pairs
 from mvt_deploy.errors import UserError
+from mvt_deploy.files import write_whole
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 PERCENTILES = (50, 90, 95, 99)
 MIN_ROUNDS = 50
+EAGER = "torch eager fp32"
+"""The row that the others' speed is compared with; it is measured again at the end, to show the drift."""
+AUTHORS = {"tensorrt_fps": 300, "tensorrt_over_pytorch": 1.71}
+"""What the authors report for TensorRT on their GPU."""
 
 
 @dataclass
 class Row:
-    """One way of running the network; times in milliseconds, ``skipped`` says why nothing was measured."""
+    """One way of running the network.
+
+    Attributes:
+        label: Name of the row.
+        search_size: Side of the search crops, in pixels.
+        skipped: Why nothing was measured; empty where it was.
+        seconds_to_open: Seconds until the model was open, engine builds included.
+        parity: Largest differences from PyTorch in fp32 on the CPU.
+        network_ms: Percentiles of the latency from a crop to a box, in milliseconds.
+        tracker_ms: Percentiles of the latency from a frame to a box, in milliseconds.
+        targets_per_second: Rates by batch, one batch after the other.
+        pipelined_targets_per_second: Rates by batch, with two batches in flight.
+        share_of_limit: Share of the GPU's limit reached, by batch.
+        over_eager: Median network latency of PyTorch eager in fp32 over this row's.
+        gate: Verdict on the trajectories, where it was asked for.
+    """
 
     label: str
+    search_size: int = 256
     skipped: str = ""
     seconds_to_open: float = 0.0
     parity: dict[str, float] = field(default_factory=dict)
@@ -54,19 +77,37 @@ class Row:
     targets_per_second: dict[str, float] = field(default_factory=dict)
     pipelined_targets_per_second: dict[str, float] = field(default_factory=dict)
     share_of_limit: dict[str, float] = field(default_factory=dict)
+    over_eager: float | None = None
+    gate: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A row to measure: how it is named, and how it is opened."""
+
+    label: str
+    precision: str
+    open: Callable[[], Backend]
+    search_size: int = 256
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What the GPU does at best, measured here, and what one search of one target needs at least."""
+    """What the GPU does at best, measured here, and what one search of one target needs at least.
+
+    Attributes:
+        copy_gb_s: Memory bandwidth of a copy, in GB/s.
+        tflops: Arithmetic of a matrix product by precision, in TFLOP/s.
+        flops: Floating-point operations of a search.
+        weights: Parameters that the search graph reads.
+        moved: Bytes of crop, template features and answers in fp16.
+    """
 
     copy_gb_s: float
     tflops: dict[str, float]
     flops: int
     weights: int
-    """Parameters the search graph reads."""
     moved: int
-    """Bytes of crop, template features and answers in fp16."""
 
     def floor(self, precision: str, batch: int) -> float:
         """Seconds a batch needs at least: its arithmetic, or its weights, inputs and outputs moved once."""
@@ -82,7 +123,8 @@ def main() -> int:
 
         from mvt_deploy.backends.torch_cuda import require_cuda
 
-        require_cuda()
+        if not arguments.rehearse:
+            require_cuda()
     except ImportError as error:
         print(f"error: this needs PyTorch with CUDA ({error}): pip install torch.", file=sys.stderr)
         return 2
@@ -90,52 +132,109 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     began = time.perf_counter()
-    name = torch.cuda.get_device_name(0)
+    name = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no GPU"
     say(f"measuring on {name}")
-    limits = measure_limits()
-    pairs = photograph_pairs(64)
-    expected = _expected(pairs)
-    rows = []
+    limits = measure_limits() if torch.cuda.is_available() else Limits(1.0, {"fp32": 1.0, "fp16": 1.0}, *needs())
+    expected: dict[int, tuple[CropPairs, SearchResult]] = {}
+    rows: list[Row] = []
+    batches = BATCHES[:2] if arguments.rehearse else BATCHES
     with tempfile.TemporaryDirectory() as scratch:
-        for label, precision, make in candidates(arguments.model, Path(scratch)):
+        judge = make_judge(_copy(arguments.model, Path(scratch))) if arguments.gate else None
+        for candidate in candidates(arguments.model, Path(scratch), arguments.rehearse):
+            side = candidate.search_size
             if time.perf_counter() - began > arguments.limit:
-                rows.append(Row(label, skipped=f"the time limit of {arguments.limit} s was reached"))
+                rows.append(Row(candidate.label, side, f"the time limit of {arguments.limit:g} s was reached"))
                 continue
-            rows.append(measure(label, precision, make, pairs, expected, limits, arguments.seconds))
-            say(_line(rows[-1]))
+            if side not in expected:
+                pairs = photograph_pairs(batches[-1], search_size=side)
+                expected[side] = pairs, _expected(pairs, side)
+            label, precision = candidate.label, candidate.precision
+            row = measure(label, precision, candidate.open, *expected[side], limits, arguments.seconds, judge, batches)
+            row.search_size = side
+            rows.append(row)
+            say(_line(row))
+    compare_with_eager(rows)
     report = {
         "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "mvt_deploy": __version__,
+        "rehearsal": arguments.rehearse,
         "machine": _machine(),
         "limits": asdict(limits),
+        "authors": AUTHORS,
         "rows": [asdict(row) for row in rows],
         "seconds": round(time.perf_counter() - began, 1),
     }
     slug = "-".join(name.lower().split())
     output: Path = arguments.output or ROOT / "benchmarks" / "results" / f"gpu-{slug}.json"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_whole(output, json.dumps(report, indent=1) + "\n")
     print(output)
     return 0
 
 
-def candidates(model: Path, scratch: Path) -> Iterator[tuple[str, str, Callable[[], Backend]]]:
-    """Labels, precisions, and what opens each backend; engines are built in ``scratch``."""
+def candidates(model: Path, scratch: Path, rehearse: bool = False) -> Iterator[Candidate]:
+    """What is measured, in its order; engines are built in ``scratch``, and shared by rows.
+
+    Args:
+        model: The bundle; exported afresh where there is none.
+        scratch: A folder for the copy that engines are built in.
+        rehearse: Adds rows of PyTorch and ONNX Runtime on the CPU, which run anywhere.
+    """
+    from mvt_deploy import load
     from mvt_deploy.backends.tensorrt.flavour import NAMES
     from mvt_deploy.backends.torch_cuda import TorchCudaBackend
 
     checkpoint = asset("mvt.safetensors")
-    for precision in ("fp16", "bf16", "fp32"):
-        yield f"torch cuda {precision}", precision, lambda p=precision: TorchCudaBackend(checkpoint, p)
-    yield "torch cuda fp16 without a graph", "fp16", lambda: TorchCudaBackend(checkpoint, "fp16", graph=False)
+
+    def torch_row(label: str, precision: str, side: int = 256, **options: Any) -> Candidate:
+        def opens() -> Backend:
+            return TorchCudaBackend(checkpoint, precision, search_size=side, **options)
+
+        return Candidate(label, precision, opens, side)
+
+    def ort_row(label: str, precision: str, provider: str) -> Candidate:
+        def opens() -> Backend:
+            return load(_copy(model, scratch), provider=provider, precision=precision)
+
+        return Candidate(label, precision, opens)
+
+    def engine_row(flavour: str, precision: str, side: int = 256, graph: bool = True) -> Candidate:
+        def opens() -> Backend:
+            return _open_engine(_copy(model, scratch), flavour, precision, side, graph)
+
+        label = f"{flavour} {precision}" + (f" s{side}" if side != 256 else "") + ("" if graph else " without a graph")
+        return Candidate(label, precision, opens, side)
+
+    if rehearse:
+        yield torch_row("torch cpu fp32", "fp32", device="cpu")
+        yield ort_row("ort cpu fp32", "fp32", "cpu")
+    for precision in ("fp32", "fp16", "bf16"):
+        yield torch_row(f"torch eager {precision}", precision, graph=False)
+    for precision in ("fp32", "fp16", "bf16"):
+        yield torch_row(f"torch CUDA graph {precision}", precision)
+    for precision in ("fp32", "fp16"):
+        yield torch_row(f"torch.compile {precision}", precision, graph=False, compiled=True)
+    yield torch_row("torch.compile and CUDA graph fp16", "fp16", compiled=True)
+    for precision in ("fp32", "fp16"):
+        yield ort_row(f"ort cuda {precision}", precision, "cuda")
+    for precision in ("fp16", "int8"):
+        yield ort_row(f"ort tensorrt-rtx {precision}", precision, "tensorrt-rtx")
     for flavour in NAMES:
-        for precision in ("fp16", "fp32", "int8"):
-            yield (
-                f"{flavour} {precision}",
-                precision,
-                lambda f=flavour, p=precision: _open_engine(_copy(model, scratch), f, p),
-            )
-    yield "ort cuda fp32", "fp32", lambda: _open_ort(_copy(model, scratch))
+        for precision in ("fp32", "fp16", "int8"):
+            yield engine_row(flavour, precision)
+        yield engine_row(flavour, "fp16", graph=False)
+    for side in _other_sides(model):
+        yield torch_row(f"torch CUDA graph fp16 s{side}", "fp16", side)
+        for flavour in NAMES:
+            yield engine_row(flavour, "fp16", side)
+    yield torch_row(f"{EAGER} again", "fp32", graph=False)
+
+
+def _other_sides(model: Path) -> tuple[int, ...]:
+    """Sides that the bundle holds besides the default; without a bundle, the smallest and the largest of the dial."""
+    default = TrackerSpec().search_size
+    if not (model / "manifest.json").is_file():
+        return (192, 320)
+    return tuple(side for side in open_bundle(model).search_sizes if side != default)
 
 
 def _copy(model: Path, scratch: Path) -> Path:
@@ -151,22 +250,45 @@ def _copy(model: Path, scratch: Path) -> Path:
     return place
 
 
-def _open_engine(model: Path, flavour: str, precision: str) -> Backend:
+def _open_engine(model: Path, flavour: str, precision: str, side: int, graph: bool) -> Backend:
     from mvt_deploy.backends.tensorrt.build import build_engines
     from mvt_deploy.backends.tensorrt.flavour import open_flavour
     from mvt_deploy.backends.tensorrt.machine import gpu_here
     from mvt_deploy.backends.tensorrt.runner import TensorRtBackend
+    from mvt_deploy.backends.tensorrt.store import stored_engines
 
     bundle = open_bundle(model)
-    opened = open_flavour(flavour)
-    build_engines(bundle, precision, opened, gpu_here(), say=say)
-    return TensorRtBackend(bundle, precision, flavours=[opened])
+    opened, gpu = open_flavour(flavour), gpu_here()
+    search = bundle.graphs("tensorrt", precision, side).search
+    built = [e for e in stored_engines(bundle) if (e.info.flavour, e.info.graph) == (flavour, search.file)]
+    if gpu is not None and not built:
+        build_engines(bundle, precision, opened, gpu, search_size=side)
+    return TensorRtBackend(bundle, precision, search_size=side, flavours=[opened], graph=graph)
 
 
-def _open_ort(model: Path) -> Backend:
+def make_judge(model: Path) -> Callable[[Backend], dict[str, Any]]:
+    """A judge of a backend's trajectories on rendered clips, against ONNX Runtime's in fp32 on the CPU."""
     from mvt_deploy import load
+    from mvt_deploy.evaluation.gate.clips import rendered
+    from mvt_deploy.evaluation.gate.trajectories import run_gate
 
-    return load(model, provider="cuda")
+    clips = rendered()
+
+    def judge(candidate: Backend) -> dict[str, Any]:
+        side: SearchSize = candidate.spec.search_size
+        side = None if side == TrackerSpec().search_size else side
+        with load(model, "ort") as reference:
+            return asdict(run_gate(reference, candidate, clips, precision=candidate.precision, search_size=side))
+
+    return judge
+
+
+def compare_with_eager(rows: list[Row]) -> None:
+    """Fill ``over_eager``: how many times faster a row is than PyTorch eager in fp32, at batch 1."""
+    eager = next((row.network_ms["p50"] for row in rows if row.label == EAGER and row.network_ms), None)
+    for row in rows:
+        if eager is not None and row.network_ms:
+            row.over_eager = round(eager / row.network_ms["p50"], 3)
 
 
 def measure(
@@ -177,6 +299,8 @@ def measure(
     expected: SearchResult,
     limits: Limits,
     seconds: float,
+    judge: Callable[[Backend], dict[str, Any]] | None = None,
+    batches: tuple[int, ...] | None = None,
 ) -> Row:
     """Open a backend and measure all of its row; whatever it refuses becomes the row's ``skipped``."""
     row = Row(label)
@@ -187,12 +311,14 @@ def measure(
         row.parity = parity(model, pairs, expected)
         row.network_ms = network_latency(model, pairs, seconds)
         row.tracker_ms = tracker_latency(model, seconds)
-        for batch in BATCHES:
+        for batch in batches or BATCHES:
             rate = throughput(model, pairs, batch, seconds / 2)
             row.targets_per_second[str(batch)] = round(rate, 1)
             row.share_of_limit[str(batch)] = round(limits.floor(precision, batch) * rate / batch, 4)
             if hasattr(model, "submit"):
                 row.pipelined_targets_per_second[str(batch)] = round(pipelined(model, pairs, batch, seconds / 2), 1)
+        if judge is not None:
+            row.gate = judge(model)
         model.close()
     except (UserError, ImportError) as error:
         row.skipped = str(error)
@@ -232,13 +358,13 @@ def tracker_latency(model: Backend, seconds: float) -> dict[str, float]:
 
 
 def throughput(model: Backend, pairs: CropPairs, batch: int, seconds: float) -> float:
-    """Targets a second, one batch after the other."""
+    """Targets per second, one batch after the other."""
     crops, features = pairs.search[:batch], model.template(pairs.template[:batch])
     return batch * _rate(lambda: model.search(crops, features), seconds)
 
 
 def pipelined(model: Any, pairs: CropPairs, batch: int, seconds: float) -> float:
-    """Targets a second with two batches in flight."""
+    """Targets per second with two batches in flight."""
     crops, features = pairs.search[:batch], model.template(pairs.template[:batch])
     waiting: deque[Any] = deque()
 
@@ -315,7 +441,7 @@ def _percentiles(work: Callable[[int], object], seconds: float) -> dict[str, flo
 
 
 def _rate(work: Callable[[], object], seconds: float) -> float:
-    """Calls a second."""
+    """Calls per second."""
     for _ in range(5):
         work()
     calls, began = 0, time.perf_counter()
@@ -325,31 +451,38 @@ def _rate(work: Callable[[], object], seconds: float) -> float:
     return calls / elapsed
 
 
-def _expected(pairs: CropPairs) -> SearchResult:
+def _expected(pairs: CropPairs, side: int = 256) -> SearchResult:
     from mvt_deploy.backends.torch import TorchBackend
 
-    model = TorchBackend(asset("mvt.safetensors"))
+    model = TorchBackend(asset("mvt.safetensors"), search_size=side)
     return model.search(pairs.search, model.template(pairs.template), score_map=True)
 
 
 def _machine() -> dict[str, Any]:
     import platform
 
+    import onnxruntime
     import torch
 
     from mvt_deploy.backends.tensorrt.device.base import driver_release
 
+    versions = {
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "onnxruntime": onnxruntime.__version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+    if not torch.cuda.is_available():
+        return {"gpu": None, **versions}
     properties = torch.cuda.get_device_properties(0)
     return {
         "gpu": properties.name,
         "compute_capability": f"{properties.major}.{properties.minor}",
         "memory_gb": round(properties.total_memory / 1e9, 1),
         "driver": driver_release(),
-        "torch": torch.__version__,
-        "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version(),
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
+        **versions,
     }
 
 
@@ -365,10 +498,17 @@ def _line(row: Row) -> str:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--model", type=Path, default=ROOT / "models" / "mvt", help="a bundle, for TensorRT and ort")
+    parser.add_argument(
+        "--model",
+        type=Path,
+        default=ROOT / "models" / "mvt",
+        help="bundle for engines and sessions; exported afresh where there is none",
+    )
     parser.add_argument("-o", "--output", type=Path, help="default: benchmarks/results/gpu-<name of the GPU>.json")
-    parser.add_argument("--seconds", type=float, default=1.0, help="for each figure")
-    parser.add_argument("--limit", type=float, default=240.0, help="begin no row after so many seconds")
+    parser.add_argument("--seconds", type=float, default=1.0, help="seconds to measure each figure for")
+    parser.add_argument("--limit", type=float, default=420.0, help="seconds after which no row is begun")
+    parser.add_argument("--gate", action="store_true", help="judge every row by its trajectories too (minutes more)")
+    parser.add_argument("--rehearse", action="store_true", help="go through all rows on a machine without a GPU too")
     return parser.parse_args()
 
 

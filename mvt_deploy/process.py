@@ -10,22 +10,25 @@ import os
 import sys
 from typing import Any
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's <malloc.h>
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of glibc's <malloc.h>
 _STEADY = 1 << 20
 _LARGE = 1 << 30
 
 
 def steady_heap() -> bool:
-    """Give every block of 1 MiB or more pages of its own, which go back to the system when it is freed.
+    """Keep glibc's heap from growing in a process that opens sources again and again.
 
-    Called where the OpenVINO backend opens. By default glibc raises this threshold as large blocks are freed, so that
-    frames and the runtime's small blocks come to share one heap, which falls into pieces and grows wherever sources are
-    opened again and again. ``MALLOC_MMAP_THRESHOLD_`` in the environment takes precedence.
+    Called where the OpenVINO backend opens. Every block of 1 MiB or more gets pages of its own, which go back to the
+    system when it is freed: by default glibc raises this threshold as large blocks are freed, so that frames and the
+    runtime's small blocks come to share one heap, which falls into pieces. New threads share one heap instead of
+    getting heaps of their own. ``MALLOC_MMAP_THRESHOLD_`` and ``MALLOC_ARENA_MAX`` in the environment take precedence.
 
     Returns:
-        Whether it was set; False where the C library is not glibc, or the environment sets it.
+        Whether anything was set; False where the C library is not glibc, or the environment sets both.
     """
-    return "MALLOC_MMAP_THRESHOLD_" not in os.environ and _mallopt(_M_MMAP_THRESHOLD, _STEADY)
+    wanted = (("MALLOC_MMAP_THRESHOLD_", _M_MMAP_THRESHOLD, _STEADY), ("MALLOC_ARENA_MAX", _M_ARENA_MAX, 1))
+    done = [_mallopt(name, value) for variable, name, value in wanted if variable not in os.environ]
+    return any(done)
 
 
 def keep_large_blocks() -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,46 @@ Configure = Callable[[onnxruntime.SessionOptions], None]
 OPENVINO_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f32"}
 """Arithmetic that OpenVINO is asked for, by precision. bf16 runs the fp32 graph in bf16; what an int8 graph leaves in
 floating point runs in whatever OpenVINO finds fastest."""
-_PLUGIN = "OpenVINOExecutionProvider"
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """An execution provider in a package of its own, which ONNX Runtime loads as a library.
+
+    Attributes:
+        package: Python module of the package.
+        name: ONNX Runtime's name of the provider.
+        extra: Optional dependency group that holds the package.
+        on_gpu: Whether it runs on a GPU; otherwise on the CPU.
+        none: What to do where it offers no device.
+    """
+
+    package: str
+    name: str
+    extra: str
+    on_gpu: bool
+    none: str
+
+
+PLUGINS = {
+    "openvino": Plugin(
+        "onnxruntime_ep_openvino",
+        "OpenVINOExecutionProvider",
+        "openvino",
+        False,
+        "ONNX Runtime's OpenVINO plug-in offers no device on this processor (it serves Intel's): use the backend "
+        "openvino, which runs OpenVINO itself, or the provider cpu.",
+    ),
+    "tensorrt-rtx": Plugin(
+        "onnxruntime_ep_nv_tensorrt_rtx",
+        "NvTensorRTRTXExecutionProvider",
+        "ort-trt-rtx",
+        True,
+        "ONNX Runtime's TensorRT-RTX plug-in offers no device here (it serves RTX GPUs of compute capability 8.0, 8.6, "
+        "8.9 and 12): use the provider cuda or cpu.",
+    ),
+}
+"""Execution providers that are libraries of their own, by the name that a user gives."""
 
 
 class OnnxSession:
@@ -28,7 +69,7 @@ class OnnxSession:
 
     Args:
         model: The graph's file, or its bytes.
-        provider: ``"cpu"``, ``"openvino"`` (the plug-in of ``onnxruntime-ep-openvino``) or ``"cuda"``.
+        provider: ``"cpu"``, ``"cuda"``, or one of :data:`PLUGINS`.
         precision: Arithmetic that the OpenVINO provider is asked for.
         threads: CPU threads; None lets the runtime choose (one per core).
         fuse_qdq: Whether the runtime may turn Q/DQ pairs into its own int8 operators. Its operators for fp16 pairs give
@@ -63,13 +104,8 @@ class OnnxSession:
         providers: dict[str, list[str]] = {"providers": ["CPUExecutionProvider"]}
         if provider == "cuda":
             providers["providers"].insert(0, _require_cuda())
-        elif provider == "openvino":
-            hints: dict[str, Any] = {}
-            if precision in OPENVINO_HINTS:
-                hints["INFERENCE_PRECISION_HINT"] = OPENVINO_HINTS[precision]
-            if threads is not None:
-                hints["INFERENCE_NUM_THREADS"] = threads
-            options.add_provider_for_devices([_openvino_device()], {"load_config": json.dumps({"CPU": hints})})
+        elif provider in PLUGINS:
+            options.add_provider_for_devices([_plugin_device(provider)], _plugin_options(provider, precision, threads))
             providers = {}
         if configure is not None:
             configure(options)
@@ -112,31 +148,43 @@ def _require_cuda() -> str:
     return name
 
 
-def _openvino_device() -> Any:
-    """The OpenVINO plug-in's CPU device.
+def _plugin_options(provider: str, precision: str, threads: int | None) -> dict[str, str]:
+    if provider != "openvino":
+        return {}
+    hints: dict[str, Any] = {}
+    if precision in OPENVINO_HINTS:
+        hints["INFERENCE_PRECISION_HINT"] = OPENVINO_HINTS[precision]
+    if threads is not None:
+        hints["INFERENCE_NUM_THREADS"] = threads
+    return {"load_config": json.dumps({"CPU": hints})}
+
+
+def _plugin_device(provider: str) -> Any:
+    """The first device of a plug-in.
 
     Raises:
         MissingExtra: The plug-in is not installed.
         BackendError: It cannot be loaded, or offers no device on this machine.
     """
-    devices = [d for d in _openvino_devices() if d.device.type == onnxruntime.OrtHardwareDeviceType.CPU]
+    plugin = PLUGINS[provider]
+    kinds = onnxruntime.OrtHardwareDeviceType
+    kind = kinds.GPU if plugin.on_gpu else kinds.CPU
+    devices = [d for d in _plugin_devices(provider) if d.device.type == kind]
     if not devices:
-        raise BackendError(
-            "ONNX Runtime's OpenVINO plug-in offers no device on this processor (it serves Intel's): "
-            "use the backend openvino, which runs OpenVINO itself, or the provider cpu."
-        )
+        raise BackendError(plugin.none)
     return devices[0]
 
 
 @cache
-def _openvino_devices() -> list[Any]:
-    """All devices of the plug-in, whose library is registered once per process."""
+def _plugin_devices(provider: str) -> list[Any]:
+    """All devices of a plug-in, whose library is registered once per process."""
+    plugin = PLUGINS[provider]
     try:
-        import onnxruntime_ep_openvino as plugin
+        package = importlib.import_module(plugin.package)
     except ImportError as error:
-        raise MissingExtra("the provider openvino", "openvino", error.name or "onnxruntime_ep_openvino") from error
+        raise MissingExtra(f"the provider {provider}", plugin.extra, error.name or plugin.package) from error
     try:
-        onnxruntime.register_execution_provider_library(_PLUGIN, plugin.get_library_path())
-    except Exception as error:
-        raise BackendError(f"the OpenVINO plug-in cannot be loaded by this ONNX Runtime: {error}") from error
-    return [d for d in onnxruntime.get_ep_devices() if d.ep_name == _PLUGIN]
+        onnxruntime.register_execution_provider_library(plugin.name, package.get_library_path())
+    except Exception as error:  # the runtime's own exceptions share no public base class
+        raise BackendError(f"ONNX Runtime's plug-in for the provider {provider} cannot be loaded: {error}") from error
+    return [d for d in onnxruntime.get_ep_devices() if d.ep_name == plugin.name]

@@ -26,7 +26,7 @@ class OpenVinoBackend(Backend):
     """Runs a bundle's graphs with OpenVINO's CPU plug-in, compiled for each number of targets in use.
 
     A graph compiled for a fixed number of targets is five percent faster than one for any number. Opening this backend
-    fixes a threshold of the process's allocator (:func:`mvt_deploy.process.steady_heap`).
+    changes settings of the process's allocator (:func:`mvt_deploy.process.steady_heap`).
 
     Args:
         bundle: An opened bundle.

@@ -13,7 +13,7 @@ from .onnx_session import Configure, OnnxSession
 
 Features = dict[str, npt.NDArray[Any]]
 
-_RUNTIMES = {"cpu": "ort", "openvino": "openvino", "cuda": "portable"}
+_RUNTIMES = {"cpu": "ort", "openvino": "openvino", "cuda": "portable", "tensorrt-rtx": "tensorrt"}
 """Whose graphs a provider runs."""
 
 
@@ -22,7 +22,7 @@ class OrtBackend(Backend):
 
     Args:
         bundle: An opened bundle.
-        provider: ``"cpu"``, ``"openvino"`` (the plug-in of ``onnxruntime-ep-openvino``) or ``"cuda"``.
+        provider: ``"cpu"``, ``"cuda"``, or a plug-in: ``"openvino"`` or ``"tensorrt-rtx"`` (RTX GPUs).
         precision: ``"fp32"``, ``"fp16"`` or ``"int8"``; ``"bf16"`` with the OpenVINO provider.
         threads: CPU threads of a session; None lets the runtime choose (one per core).
         search_size: Side of the search crops in pixels, ``"auto"`` for all sides, or None for the bundle's default.

@@ -33,7 +33,9 @@ class Entry:
 
 
 BACKENDS: dict[str, Entry] = {
-    "ort": Entry({"cpu": "ort:OrtBackend"}, "", ("cpu", "openvino", "cuda"), ("fp32", "fp16", "bf16", "int8")),
+    "ort": Entry(
+        {"cpu": "ort:OrtBackend"}, "", ("cpu", "openvino", "cuda", "tensorrt-rtx"), ("fp32", "fp16", "bf16", "int8")
+    ),
     "openvino": Entry({"cpu": "openvino:OpenVinoBackend"}, "openvino", (), ("fp32", "fp16", "bf16", "int8")),
     "trt": Entry({"cpu": "tensorrt.runner:TensorRtBackend"}, "trt", (), ("fp32", "fp16", "int8")),
     "torch": Entry(
@@ -70,9 +72,10 @@ def load(
             :func:`mvt_deploy.default_bundle.default_folder`).
         backend: ``"ort"`` (ONNX Runtime), ``"openvino"`` (OpenVINO itself), ``"trt"`` (the engines that ``mvt-deploy
             build`` made) or ``"torch"`` (the reference).
-        provider: Execution provider of the ort backend: ``"cpu"``, ``"openvino"``, ``"cuda"``, or ``"auto"`` for the
-            fastest runtime whose answers agree with the CPU's, int8 graphs that passed their gate included. What it
-            chose is logged at level INFO and stands in the backend's ``name``, ``provider`` and ``precision``.
+        provider: Execution provider of the ort backend: ``"cpu"``, ``"openvino"``, ``"cuda"``, ``"tensorrt-rtx"``, or
+            ``"auto"`` for the fastest runtime whose answers agree with the CPU's, int8 graphs that passed their gate
+            included. What it chose is logged at level INFO and stands in the backend's ``name``, ``provider`` and
+            ``precision``.
         precision: ``"fp32"`` (the default), ``"fp16"``, ``"bf16"`` (OpenVINO, PyTorch on a GPU) or ``"int8"``. With
             ``provider="auto"`` the default leaves the choice open; with ``"trt"`` it is the best engine built.
         threads: CPU threads; None lets the runtime choose.

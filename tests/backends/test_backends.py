@@ -239,3 +239,23 @@ def test_the_session_can_be_configured(bundle: Path, pairs: CropPairs) -> None:
     assert seen == [1, 1]
     found, wanted = (m.search(pairs.search, m.template(pairs.template)) for m in (model, load(bundle)))
     assert np.abs(found.box - wanted.box).max() < 1e-5
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the allocator's settings are those of Linux")
+def test_the_allocator_is_set_unless_the_environment_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mvt_deploy import process
+
+    calls: list[tuple[int, int]] = []
+
+    def mallopt(name: int, value: int) -> bool:
+        calls.append((name, value))
+        return True
+
+    monkeypatch.setattr(process, "_mallopt", mallopt)
+    for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_ARENA_MAX"):
+        monkeypatch.delenv(name, raising=False)
+    assert process.steady_heap()
+    assert sorted(calls) == [(-8, 1), (-3, 1 << 20)]
+    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "65536")
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "2")
+    assert not process.steady_heap()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -76,3 +77,26 @@ def test_what_a_search_needs(script: ModuleType) -> None:
     assert weights == 5_480_405
     assert 2e9 < flops < 2e10
     assert moved == 256 * 256 * 3 + 2 * (96 * 16 * 16 + 4 * 64 * 144) + 20
+
+
+@pytest.mark.slow
+def test_a_rehearsal_goes_through_every_row(bundle: Path, tmp_path: Path) -> None:
+    """Without a GPU: the rows of the CPU are measured, and each of the others says why it is not."""
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    report = tmp_path / "report.json"
+    command = [sys.executable, SCRIPT, "--rehearse", "--model", bundle, "-o", report, "--seconds", "0.02"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(report)
+    rows = {row["label"]: row for row in json.loads(report.read_text())["rows"]}
+    measured = {label for label, row in rows.items() if not row["skipped"]}
+    assert measured == {"torch cpu fp32", "ort cpu fp32"}
+    for label in measured:
+        assert rows[label]["parity"]["box_px_max"] < 0.01
+        assert {"p50", "p95", "p99"} <= set(rows[label]["network_ms"]) & set(rows[label]["tracker_ms"])
+        assert set(rows[label]["targets_per_second"]) == {"1", "2"}
+    assert "CUDA" in rows["torch eager fp32"]["skipped"]
+    assert "CUDA provider" in rows["ort cuda fp32"]["skipped"]
+    for label in ("torch.compile fp16", "ort tensorrt-rtx fp16", "tensorrt int8", "tensorrt_rtx fp16 without a graph"):
+        assert rows[label]["skipped"]

@@ -69,8 +69,8 @@ class Pending:
 class _Lane:
     """A stream with everything one search of ``n`` targets needs, at addresses that never change."""
 
-    def __init__(self, device: Device, engine: Engine, n: int) -> None:
-        self._device, self._n = device, n
+    def __init__(self, device: Device, engine: Engine, n: int, graphed: bool) -> None:
+        self._device, self._n, self._graphed = device, n, graphed
         self._stream = device.stream()
         tensors = engine.tensors
         self._memory = {name: device.allocate(t.size(n)) for name, t in tensors.items()}
@@ -135,7 +135,7 @@ class _Lane:
         """Run once, so that nothing is set up lazily any more, then record the graph."""
         self._work()
         self._device.synchronize(self._stream)
-        if self._execution.capturable(self._stream):
+        if self._graphed and self._execution.capturable(self._stream):
             self._graph = self._device.capture(self._stream, self._work)
         self._warm = True
 
@@ -149,6 +149,7 @@ class TensorRtBackend(Backend):
         search_size: Side of the search crops in pixels, ``"auto"`` for all sides, or None for the bundle's default.
         device: The GPU; None opens it.
         flavours: TensorRT packages to choose from; None looks for those that are installed.
+        graph: Whether to record CUDA graphs.
 
     Attributes:
         max_batch: Largest number of targets that a search takes at once.
@@ -169,7 +170,9 @@ class TensorRtBackend(Backend):
         search_size: SearchSize = None,
         device: Device | None = None,
         flavours: list[Flavour] | None = None,
+        graph: bool = True,
     ) -> None:
+        self._graphed = graph
         self._lanes: dict[tuple[int, int], deque[_Lane]] = {}  # by side and number of targets; last used is last
         self._device = device or open_device()  # counts the GPUs before any TensorRT runtime exists
         flavours = installed_flavours() if flavours is None else flavours
@@ -279,7 +282,9 @@ class TensorRtBackend(Backend):
             self._drop(next(iter(self._lanes)))
         lane = next((lane for lane in lanes if not lane.busy), None)
         if lane is None:
-            lane = _Lane(self._device, self._engines["search", side], n) if len(lanes) < DEPTH else lanes[0]
+            lane = (
+                _Lane(self._device, self._engines["search", side], n, self._graphed) if len(lanes) < DEPTH else lanes[0]
+            )
         if lane in lanes:
             lanes.remove(lane)
         lanes.append(lane)
