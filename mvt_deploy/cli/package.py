@@ -17,6 +17,9 @@ def package(
     web: Annotated[
         Path | None, typer.Option("--web", metavar="SITE", help="Write a static site that tracks in the browser there.")
     ] = None,
+    mobile: Annotated[
+        Path | None, typer.Option("--mobile", metavar="DIR", help="Write a package for Android and iOS apps there.")
+    ] = None,
     model: Model = None,
     precision: Annotated[
         str | None,
@@ -63,12 +66,14 @@ def package(
         str, typer.Option("--name", help="With --triton: the models are named NAME_template and NAME_search.")
     ] = "mvt",
 ) -> None:
-    """Package the bundle for where it will run: a Triton server, or browsers. Prints the folders written."""
+    """Package the bundle for where it will run: a Triton server, browsers, or apps. Prints the folders written."""
     from ..bundle import open_bundle
     from ..errors import UserError
 
-    if (triton is None) == (web is None):
-        raise UserError("name what to package for: --triton DIR (a server) or --web SITE (browsers).")
+    if sum(place is not None for place in (triton, web, mobile)) != 1:
+        raise UserError(
+            "name what to package for: --triton DIR (a server), --web SITE (browsers) or --mobile DIR (apps)."
+        )
     if triton is not None:
         from ..backends.tensorrt.triton import TritonOptions, write_repository
 
@@ -85,3 +90,10 @@ def package(
             say(f"{part.what}: {part.download / 1e6:.1f} MB to download")
         print(web)
         say(f"try it with  python3 -m http.server --bind 127.0.0.1 --directory {web}  and open http://127.0.0.1:8000")
+    if mobile is not None:
+        from ..mobile import write_package
+
+        for pair in write_package(open_bundle(ensure_model(model)), mobile, say):
+            say(f"{pair.precision}, search crops of {pair.search_size} pixels: {pair.megabytes:.1f} MB")
+        print(mobile)
+        say(f"read {mobile / 'README.md'} first")
