@@ -198,7 +198,8 @@ def test_a_budget_that_is_too_small_is_said() -> None:
 
 
 def test_published_configurations_can_be_read() -> None:
-    files = sorted((Path(__file__).parents[2] / "benchmarks" / "results" / "training").glob("round-*/*.json"))
+    rounds = Path(__file__).parents[2] / "benchmarks" / "results" / "training"
+    files = [file for file in sorted(rounds.glob("round-*/*.json")) if file.name != "results.json"]
     assert len(files) >= 8
     assert all(from_json(file.read_text()).batch in (16, 32) for file in files)
 
