@@ -18,7 +18,7 @@ PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile
 # The newest PyTorch is kept in the check of the oldest versions: older ones bring several GB of CUDA libraries.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test test-fast test-lowest coverage mutation lint format bundle wheel docs sbom audit clean
+.PHONY: demo test test-fast test-lowest test-aarch64 coverage mutation lint format bundle wheel docs sbom audit clean
 
 demo: $(VENV)/.export  ## export the default checkpoint, render a clip, track it, print the AO
 	$(BIN)/mvt-deploy export --fp16
@@ -47,6 +47,10 @@ bundle: $(BUNDLE)/manifest.json  ## the bundle that the wheel carries, exported 
 
 $(BUNDLE)/manifest.json: $(BUNDLE_SOURCES) | $(VENV)/.export
 	SOURCE_DATE_EPOCH=$(EPOCH) $(BIN)/python models/make.py $(BUNDLE)
+
+test-aarch64: $(VENV)/.test  ## the wheel and its base dependencies on emulated ARM; as root, see docs/arm.md
+	$(BIN)/mvt-deploy export --int8 -o build/aarch64/bundle
+	$(BIN)/python tests/aarch64/run.py --model build/aarch64/bundle
 
 wheel: $(VENV)/.release $(BUNDLE)/manifest.json  ## the wheel with its bundle, built twice and compared byte for byte
 	SOURCE_DATE_EPOCH=$(EPOCH) $(BIN)/python -m build --wheel --outdir dist/a .

@@ -1,0 +1,135 @@
+"""``make test-aarch64``: the wheel and its base dependencies on ARM, in a Debian root under qemu's user emulation.
+
+python tests/aarch64/run.py [--model BUNDLE] [--folder build/aarch64]
+
+Installs the wheel with aarch64 wheels of the base dependencies, copies a bundle, tracks ten frames in fp32 and int8,
+and compares the boxes with this machine's. Needs root, and the Debian packages mmdebstrap and qemu-user-static.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from mvt_deploy.bundle import open_bundle
+from mvt_deploy.cli.options import ensure_model
+from mvt_deploy.video import demo
+
+REPOSITORY = Path(__file__).parents[2]
+QEMU = "qemu-aarch64-static"
+DEBIAN, PYTHON = "bookworm", "3.11"
+SYSTEM_PACKAGES = ("python3", "libstdc++6", "libgl1", "libglib2.0-0")
+"""What the wheels need beside themselves in a minimal Debian."""
+PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014")
+FP32_PIXELS, INT8_PIXELS = 0.05, 2.0
+"""Largest distance of a box's sides from this machine's. The sums of int8 convolutions are exact, but the values they
+are made of are rounded differently, and the path of the windows follows."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", type=Path, help="the bundle, with int8 graphs; the default one if left out")
+    parser.add_argument("--folder", type=Path, default=Path("build/aarch64"), help="where the root and the wheels go")
+    arguments = parser.parse_args()
+    for tool, package in ((QEMU, "qemu-user-static"), ("mmdebstrap", "mmdebstrap")):
+        if shutil.which(tool) is None:
+            sys.exit(f"{tool} is missing: apt-get install {package}")
+    if os.geteuid() != 0:
+        sys.exit("the Debian root is entered with chroot: run this as root")
+    folder: Path = arguments.folder.resolve()
+    root = folder / "root"
+    make_root(root)
+    install(folder, root)
+    bundle = open_bundle(ensure_model(arguments.model)).folder
+    shutil.rmtree(root / "work", ignore_errors=True)
+    shutil.copytree(bundle, root / "work" / "bundle", ignore=shutil.ignore_patterns("engines"))
+    shutil.copyfile(Path(__file__).parent / "track.py", root / "work" / "track.py")
+    write_frames(root / "work" / "frames.npz")
+    exports_nothing(root)
+    found = json.loads(on_arm(root, "/work/track.py", "/work/bundle", "/work/frames.npz", "fp32", "int8").stdout)
+    here = json.loads(
+        subprocess.run(
+            [sys.executable, Path(__file__).parent / "track.py", bundle, root / "work/frames.npz", "fp32", "int8"],
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    )
+    sys.exit(compare(found, here))
+
+
+def make_root(root: Path) -> None:
+    """A minimal arm64 Debian: its packages are unpacked, and need not be configured."""
+    if (root / "usr/bin/python3").exists():
+        return
+    print(f"making an arm64 Debian {DEBIAN} in {root}", file=sys.stderr)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    packages = ",".join(SYSTEM_PACKAGES)
+    command = ["mmdebstrap", "--variant=extract", "--architectures=arm64", f"--include={packages}", DEBIAN, str(root)]
+    subprocess.run(command, check=True, stdout=sys.stderr)
+    shutil.copy(str(shutil.which(QEMU)), root / "usr/bin" / QEMU)
+
+
+def install(folder: Path, root: Path) -> None:
+    """Put the wheel of this clone, and aarch64 wheels of its base dependencies, into the root."""
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    wheels = folder / "wheels"
+    shutil.rmtree(wheels, ignore_errors=True)
+    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", wheels, REPOSITORY], check=True, stdout=sys.stderr)
+    shutil.rmtree(root / "opt/site", ignore_errors=True)
+    foreign = ["--only-binary=:all:", f"--python-version={PYTHON}", *(f"--platform={p}_aarch64" for p in PLATFORMS)]
+    constraints = ["-c", str(REPOSITORY / "constraints.txt")]
+    (wheel,) = wheels.glob("mvt_deploy-*.whl")
+    command = [*pip, "install", *foreign, *constraints, "--target", str(root / "opt/site"), str(wheel)]
+    subprocess.run(command, check=True, stdout=sys.stderr)
+
+
+def write_frames(path: Path) -> None:
+    clip = [(image, box) for index, (image, box) in enumerate(demo.frames(22)) if index % 2 == 0]
+    small = [cv2.resize(image, (480, 270), interpolation=cv2.INTER_AREA) for image, _ in clip]
+    np.savez(path, frames=np.stack(small), box=np.array(clip[0][1]) / 2)
+
+
+def on_arm(root: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run Python in the root."""
+    emulator = [f"/usr/bin/{QEMU}", "-E", "PYTHONPATH=/opt/site", "-E", "HOME=/work"]
+    command = ["chroot", str(root), *emulator, f"/usr/bin/python{PYTHON}", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if check and done.returncode:
+        sys.exit(f"on ARM, this failed: {' '.join(arguments)}\n{done.stderr}")
+    return done
+
+
+def exports_nothing(root: Path) -> None:
+    """Exporting needs PyTorch, which the base dependencies leave out: one sentence and exit code 2."""
+    done = on_arm(root, "-m", "mvt_deploy", "export", "-o", "/work/exported", check=False)
+    if done.returncode != 2 or "mvt-deploy[export]" not in done.stderr or (root / "work/exported").exists():
+        sys.exit(f"export with base dependencies did not end as it should:\n{done.stderr}")
+
+
+def compare(found: dict[str, Any], here: dict[str, Any]) -> int:
+    """Print what was found, and return the exit status."""
+    failed = 0
+    print(f"{found['machine']} beside {platform.machine()}:", json.dumps(found["versions"]))
+    for precision, limit in (("fp32", FP32_PIXELS), ("int8", INT8_PIXELS)):
+        a, b = (np.array(side["paths"][precision]) for side in (found, here))
+        pixels, score = float(np.abs(a[:, :4] - b[:, :4]).max()), float(np.abs(a[:, 4] - b[:, 4]).max())
+        verdict = "agrees" if pixels <= limit else "DIFFERS"
+        failed += pixels > limit
+        print(f"{precision}: {len(a)} frames, boxes within {pixels:.4f} px, scores within {score:.5f}: {verdict}")
+    return failed
+
+
+if __name__ == "__main__":
+    main()
