@@ -14,7 +14,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -159,8 +159,9 @@ def main(
         follow(rows, tracks_of(tracks, hold_out or [], seed), "tracks")
     follow(rows, clips_of(clips), "clips")
     described = machine.describe()
+    policy = asdict(rows[0].tracker.search)
     reports = [report(one, rows[0]) for one in rows]
-    found = {"machine": described, "threads": threads, "seed": seed, "rows": reports}
+    found = {"machine": described, "threads": threads, "seed": seed, "policy": policy, "rows": reports}
     write_json(output or RESULTS / f"search-policy-{machine_name(described)}.json", found)
     for one in reports:
         say(f"{one['row']}: AO {one['ao']}, operations {one['operations']}, {one['times_faster_than_first']}")
