@@ -66,7 +66,14 @@ def wheel(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("mvt_deploy", "calibration"):
         shutil.copytree(ROOT / name, sources / name, ignore=shutil.ignore_patterns("__pycache__"))
     (sources / "models").mkdir()
-    for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE", "models/mvt.safetensors"):
+    for name in (
+        "pyproject.toml",
+        "hatch_build.py",
+        "README.md",
+        "LICENSE",
+        "models/mvt.safetensors",
+        "models/training_data.json",
+    ):
         shutil.copy(ROOT / name, sources / name)
     shutil.copytree(bundle, sources / "build/bundle/mvt")
     runpy.run_path(str(ROOT / "models/make.py"))["trim"](sources / "build/bundle/mvt")
