@@ -42,6 +42,7 @@ from mvt_deploy.files import write_whole
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 PERCENTILES = (50, 90, 95, 99)
 MIN_ROUNDS = 50
+"""Calls that a percentile is taken over at least; a rehearsal makes few."""
 EAGER = "torch eager fp32"
 """The row that the others' speed is compared with; it is measured again at the end, to show the drift."""
 AUTHORS = {"tensorrt_fps": 300, "tensorrt_over_pytorch": 1.71}
@@ -138,6 +139,8 @@ def main() -> int:
     expected: dict[int, tuple[CropPairs, SearchResult]] = {}
     rows: list[Row] = []
     batches = BATCHES[:2] if arguments.rehearse else BATCHES
+    if arguments.rehearse:
+        globals()["MIN_ROUNDS"] = 3
     with tempfile.TemporaryDirectory() as scratch:
         judge = make_judge(_copy(arguments.model, Path(scratch))) if arguments.gate else None
         for candidate in candidates(arguments.model, Path(scratch), arguments.rehearse):
@@ -428,7 +431,7 @@ def _gpu_seconds(work: Callable[[], object], rounds: int = 20) -> float:
 
 def _percentiles(work: Callable[[int], object], seconds: float) -> dict[str, float]:
     """Milliseconds of single calls: median and higher percentiles, mean, longest, how many."""
-    for i in range(20):
+    for i in range(min(20, MIN_ROUNDS)):
         work(i)
     taken: list[float] = []
     until = time.perf_counter() + seconds
@@ -442,10 +445,10 @@ def _percentiles(work: Callable[[int], object], seconds: float) -> dict[str, flo
 
 def _rate(work: Callable[[], object], seconds: float) -> float:
     """Calls per second."""
-    for _ in range(5):
+    for _ in range(min(5, MIN_ROUNDS)):
         work()
     calls, began = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - began) < seconds or calls < 10:
+    while (elapsed := time.perf_counter() - began) < seconds or calls < min(10, MIN_ROUNDS):
         work()
         calls += 1
     return calls / elapsed
