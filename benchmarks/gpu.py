@@ -23,6 +23,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -393,7 +394,7 @@ def measure_limits() -> Limits:
     for name, dtype in (("fp32", torch.float32), ("fp16", torch.float16), ("bf16", torch.bfloat16)):
         side = 4096
         a, b = (torch.randn(side, side, device="cuda").to(dtype) for _ in range(2))
-        tflops[name] = 2 * side**3 / _gpu_seconds(lambda a=a, b=b: a @ b) / 1e12
+        tflops[name] = 2 * side**3 / _gpu_seconds(partial(torch.matmul, a, b)) / 1e12
     flops, weights, features = needs()
     return Limits(round(copy, 1), {k: round(v, 1) for k, v in tflops.items()}, flops, weights, features)
 

@@ -47,7 +47,7 @@ def main(
     figures = {}
     for path in checkpoints:
         say(str(path))
-        model = load_checkpoint(path, joint=fusion).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = load_checkpoint(path, fusion=fusion).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         runs = []
         for seed in range(seeds):
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -112,7 +113,7 @@ def test_score_map(run: Callable[..., list[str]], clip: Clip) -> None:
     lines = [line.split() for line in run("score_map.py", clip.path, clip.first, "maps")]
     assert follows([tuple(map(float, line[2:])) for line in lines], clip.boxes[1:])
     assert len(list(Path("maps").glob("*.png"))) == COUNT - 1
-    picture = cv2.imread("maps/00005.png")
+    picture: Any = cv2.imread("maps/00005.png")
     assert picture.shape == (256, 256, 3)
     before = Box(*map(float, lines[3][2:]))  # what frame 5 was searched around
     laid_over = picture - 0.6 * crop(clip.pictures[5], crop_window(before, 4.0), 256)
@@ -154,8 +155,8 @@ def server(bundle: Path) -> Iterator[str]:
 
     sessions = {f"mvt_{role}": onnxruntime.InferenceSession(bundle / f"{role}.onnx") for role in ("template", "search")}
 
-    class Service(service_pb2_grpc.GRPCInferenceServiceServicer):
-        def ModelInfer(self, request, context):  # noqa: N802 (the protocol's name)
+    class Service(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
+        def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802 (the protocol's name)
             arrays = {
                 tensor.name: np.frombuffer(raw, triton_to_np_dtype(tensor.datatype)).reshape(tensor.shape)
                 for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=True)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from fake_backend import Crops, FakeBackend, SearchResult
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mvt_deploy import Track, Tracker, groundtruth
-from mvt_deploy.backends.base import SearchResult, TrackerSpec
 from mvt_deploy.errors import SourceError
 from mvt_deploy.evaluation.datasets import open_dataset
 from mvt_deploy.evaluation.metrics import figures
@@ -25,26 +26,18 @@ from mvt_deploy.video.targets import choose_targets
 _BOXES = st.tuples(*[st.floats(-80, 120)] * 2, *[st.floats(0.5, 90)] * 2)
 
 
-class Still:
+class Still(FakeBackend):
     """A backend whose target stays where it was; what the evaluation then measures is the ground truth's motion."""
 
-    name = label = "still"
-    spec = TrackerSpec()
-    search_sizes = (spec.search_size,)
+    name = "still"
 
-    def template(self, crops: np.ndarray) -> int:
-        return len(crops)
-
-    def search(self, crops: np.ndarray, features: int, score_map: bool = False) -> SearchResult:
+    def _search(self, crops: Crops, features: int, score_map: bool) -> SearchResult:
         box = np.tile(np.array([0.5, 0.5, 0.25, 0.25], np.float32), (features, 1))
         return SearchResult(box, np.full(features, 0.9, np.float32))
 
-    def close(self) -> None:
-        pass
-
 
 @given(st.lists(st.tuples(_BOXES, _BOXES, st.integers(40, 100), st.integers(30, 90)), min_size=2, max_size=6))
-def test_overlaps_are_the_toolkits_in_frames_of_every_size(rows: list[tuple]) -> None:
+def test_overlaps_are_the_toolkits_in_frames_of_every_size(rows: list[tuple[Any, ...]]) -> None:
     toolkit = pytest.importorskip("got10k.utils.metrics")
     found, truth = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
     sizes = np.array([row[2:] for row in rows])

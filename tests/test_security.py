@@ -17,6 +17,8 @@ CALLS = {"os.system", "os.popen", "os.execv", "os.spawnl", "subprocess.getoutput
 def forbidden(source: str) -> Iterator[str]:
     """The lines of a module that break the rule, with the reason."""
     for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.stmt | ast.expr):
+            continue
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

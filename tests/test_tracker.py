@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from fake_backend import Crops, FakeBackend, SearchResult
 
 from mvt_deploy import LostPolicy, Tracker, load
-from mvt_deploy.backends.base import SearchResult, TrackerSpec
 from mvt_deploy.errors import BoxError, NonFiniteError, SourceError, UserError
 from mvt_deploy.geometry import Box, iou
 from mvt_deploy.tracker import SearchPolicy
@@ -19,26 +20,19 @@ from mvt_deploy.video import demo
 FRAME = np.zeros((400, 600, 3), np.uint8)
 
 
-class Scripted:
+class Scripted(FakeBackend):
     """A backend that answers from a list of (centre x, centre y, width, height, score), fractions of the crop."""
 
-    name = label = "scripted"
-    spec = TrackerSpec()
-    search_sizes = (spec.search_size,)
+    name = "scripted"
 
     def __init__(self, answers: list[tuple[float, float, float, float, float]]) -> None:
+        super().__init__()
         self.answers = iter(answers)
 
-    def template(self, crops: npt.NDArray[np.uint8]) -> int:
-        return len(crops)
-
-    def search(self, crops: npt.NDArray[np.uint8], features: int, score_map: bool = False) -> SearchResult:
+    def _search(self, crops: Crops, features: int, score_map: bool) -> SearchResult:
         assert len(crops) == features
         *box, score = next(self.answers)
         return SearchResult(np.array([box] * features, np.float32), np.array([score] * features, np.float32))
-
-    def close(self) -> None:
-        pass
 
 
 STAY = (0.5, 0.5, 0.25, 0.25)
@@ -122,7 +116,7 @@ def test_one_box_or_several() -> None:
     tracker.init(FRAME, np.array([100.0, 100, 40, 40]))
     assert tracker.update(FRAME).box == Box(100, 100, 40, 40)
     tracker.init(FRAME, [(100, 100, 40, 40), Box(200, 50, 20, 80)])
-    tracks = tracker.update(FRAME)
+    tracks = tracker.update_all(FRAME)
     assert [t.box.as_tuple() for t in tracks] == [pytest.approx(b) for b in [(100, 100, 40, 40), (190, 70, 40, 40)]]
 
 
@@ -198,7 +192,7 @@ def test_bad_policies(wrong: dict[str, float]) -> None:
         LostPolicy(**wrong)  # type: ignore[arg-type]
 
 
-def clip(shared: Path, name: str, count: int) -> tuple[list[np.ndarray], np.ndarray]:
+def clip(shared: Path, name: str, count: int) -> tuple[list[Any], npt.NDArray[np.float64]]:
     folder = shared / "sequences" / name
     frames = [cv2.imread(str(path)) for path in sorted((folder / "img").glob("*.jpg"))[:count]]
     return frames, np.loadtxt(folder / "groundtruth.txt", delimiter=",")[:count]
@@ -226,7 +220,7 @@ def test_several_targets_go_their_own_ways(bundle: Path, shared: Path) -> None:
         alone.append([tracker.update(f).box.as_tuple() for f in frames[1:]])
     both = Tracker(model)
     both.init(frames[0], [truth[0], other])
-    together = [[t.box.as_tuple() for t in both.update(f)] for f in frames[1:]]
+    together = [[t.box.as_tuple() for t in both.update_all(f)] for f in frames[1:]]
     assert np.allclose(np.array(alone).transpose(1, 0, 2), together, atol=0.05)
 
 
@@ -239,30 +233,29 @@ def test_backends_agree_over_a_clip(bundle: Path, shared: Path) -> None:
         tracker.init(frames[0], truth[0])
     for frame in frames[1:]:
         boxes = [trackers[model.label].update_all(frame)[0].box.as_tuple() for model in (ours, reference)]
-        assert np.abs(np.subtract(*boxes)).max() < 0.05
+        assert np.abs(np.subtract(boxes[0], boxes[1])).max() < 0.05
         crops = trackers[reference.label].cut(frame)
-        maps = [trackers[m.label].locate(crops, score_map=True).score_map for m in (reference, half)]
-        assert np.abs(np.subtract(*maps)).max() < 5e-3
+        maps: list[Any] = [trackers[m.label].locate(crops, score_map=True).score_map for m in (reference, half)]
+        assert np.abs(np.subtract(maps[0], maps[1])).max() < 5e-3
 
 
 class Sides(Scripted):
     """A backend of several sides; it answers for every target from the score and the shift that the test set for it."""
 
-    search_sizes = (192, 256, 320)
+    sides = (192, 256, 320)
 
     def __init__(self, *scores: float) -> None:
+        super().__init__([])
         self.scores = list(scores)
         self.shift = 0.0
         self.asked: list[tuple[int, int]] = []
         self.encoded = 0
 
-    def template(self, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def _template(self, crops: Crops) -> Crops:
         self.encoded += 1
         return crops[:, 64, 64, 0].copy()  # the target's number, painted into its middle
 
-    def search(
-        self, crops: npt.NDArray[np.uint8], features: npt.NDArray[np.uint8], score_map: bool = False
-    ) -> SearchResult:
+    def _search(self, crops: Crops, features: Crops, score_map: bool) -> SearchResult:  # type: ignore[override]
         side = crops.shape[1]
         self.asked.append((side, len(crops)))
         assert crops[:, side // 2, side // 2, 0].tolist() == features.tolist(), "every crop with its own template"
@@ -333,7 +326,7 @@ def test_bad_search_policies(wrong: dict[str, float]) -> None:
 
 def test_a_network_that_fails_leaves_the_target_where_it_was() -> None:
     class Failing(Scripted):
-        def search(self, crops: npt.NDArray[np.uint8], features: int, score_map: bool = False) -> SearchResult:
+        def _search(self, crops: Crops, features: int, score_map: bool) -> SearchResult:
             raise NonFiniteError("no")
 
     tracker = Tracker(Failing([]))

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
+from fake_backend import Crops, FakeBackend, SearchResult
 
 from mvt_deploy import load
 from mvt_deploy.backends.auto import Candidate, fastest
-from mvt_deploy.backends.base import Backend, SearchResult, TrackerSpec, check_result
+from mvt_deploy.backends.base import Backend, check_result
 from mvt_deploy.backends.ort import OrtBackend
 from mvt_deploy.bundle import open_bundle
 from mvt_deploy.errors import BackendError, NonFiniteError
@@ -62,6 +64,8 @@ def test_same_answer(opened: tuple[Backend, float], pairs: CropPairs, reference:
     assert found.score_map is not None
     assert found.score_map.shape == (4, 16, 16)
     for a, b in zip(found, reference, strict=True):
+        assert a is not None
+        assert b is not None
         assert np.abs(a - b).max() < tolerance
     assert model.search(pairs.search, model.template(pairs.template)).score_map is None
 
@@ -93,38 +97,41 @@ def test_auto_takes_the_fastest_that_agrees(bundle: Path, pairs: CropPairs, refe
 
 
 def test_auto_passes_over_what_is_wrong_or_not_here() -> None:
-    class Fixed:
-        name, spec = "fixed", TrackerSpec()
+    class Fixed(FakeBackend):
+        def __init__(self, title: str, box: float, seconds: float, ties: int = 0) -> None:
+            super().__init__()
+            self.title, self.box, self.seconds, self.ties, self.closed = title, box, seconds, ties, False
 
-        def __init__(self, label: str, box: float, seconds: float, ties: int = 0) -> None:
-            self.label, self.box, self.seconds, self.ties, self.closed = label, box, seconds, ties, False
+        @property
+        def label(self) -> str:
+            return self.title
 
-        def template(self, crops: np.ndarray) -> None:
-            pass
-
-        def search(self, crops: np.ndarray, features: None, score_map: bool = False) -> SearchResult:
+        def _search(self, crops: Crops, features: int, score_map: bool) -> SearchResult:
             time.sleep(self.seconds)
             boxes = np.full((len(crops), 4), self.box, np.float32)
             boxes[: self.ties] = 0.9  # near ties that went the other way
             return SearchResult(boxes, np.full(len(crops), 0.5, np.float32))
 
-        def close(self) -> None:
+        def _close(self) -> None:
             self.closed = True
+
+    def identity(backend: Fixed) -> Fixed:
+        return backend
 
     def absent() -> Fixed:
         raise BackendError("not here")
 
     slow, quick, wrong = Fixed("slow", 0.5, 0.01), Fixed("quick", 0.51, 0.001), Fixed("wrong", 0.6, 0.0)
     tie, gated, off = Fixed("tie", 0.5, 0.0, 1), Fixed("gated", 0.51, 0.0, 1), Fixed("off", 0.6, 0.0)
-    candidates = [Candidate(b.label, lambda b=b: b) for b in (quick, wrong, tie)] + [Candidate("absent", absent)]
+    candidates = [Candidate(b.label, partial(identity, b)) for b in (quick, wrong, tie)] + [Candidate("absent", absent)]
     best, trials = fastest(lambda: slow, candidates)
     assert best is quick
     assert [t.label for t in trials[:2]] == ["quick", "slow"]
     refused = {"quick": False, "slow": False, "wrong": True, "tie": True, "absent": True}
     assert {t.label: bool(t.refused) for t in trials} == refused
     assert (slow.closed, quick.closed, wrong.closed) == (True, False, True)
-    judged = [Candidate(b.label, lambda b=b: b, gated=True) for b in (gated, off)]
-    best, trials = fastest(lambda: slow, judged)
+    judged = [Candidate(b.label, partial(identity, b), gated=True) for b in (gated, off)]
+    best, trials = fastest(lambda: Fixed("slow", 0.5, 0.01), judged)  # the other one was closed
     assert best is gated  # its gate passed: one near tie does not exclude it
     assert {t.label: bool(t.refused) for t in trials} == {"gated": False, "slow": False, "off": True}
 

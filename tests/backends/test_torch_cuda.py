@@ -25,6 +25,7 @@ def test_close_to_the_reference(precision: str, tolerance: float) -> None:
     found = model.search(pairs.search, features, score_map=True)
     for a, b in zip(found, expected, strict=True):
         assert a is not None
+        assert b is not None
         assert a.dtype == np.float32
         assert np.abs(a - b).max() < tolerance
     swapped = model.search(pairs.search[::-1].copy(), features)

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from mvt_deploy.bench import session
 from mvt_deploy.bench.candidates import Candidate, parse
 from mvt_deploy.bench.clip import BenchClip, photograph, recorded
-from mvt_deploy.bench.measure import RUN, Row, our_row, peer_row
+from mvt_deploy.bench.measure import RUN, Row, measure, our_row, peer_row
 from mvt_deploy.bench.peers import peer
 from mvt_deploy.bench.published import cached_graph
 from mvt_deploy.bench.startup import candidate_start
@@ -128,7 +128,7 @@ def test_without_the_extra_the_baseline_is_left_out_and_that_is_said(
         raise MissingExtra("exporting a model", "export", "torch")
 
     monkeypatch.setattr(session, "cached_graph", missing)
-    monkeypatch.setattr(session, "measure", partial(session.measure, iterations=RUN))
+    monkeypatch.setattr(session, "measure", partial(measure, iterations=RUN))
     told = Told()
     report, _ = session.run(settings, told)
     assert [row["name"] for row in report["rows"]] == ["ort:cpu:fp32:b1"]
@@ -138,15 +138,14 @@ def test_without_the_extra_the_baseline_is_left_out_and_that_is_said(
 def test_a_candidate_that_cannot_run_here_leaves_the_others(
     settings: session.BenchSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "measure", partial(session.measure, iterations=RUN))
+    monkeypatch.setattr(session, "measure", partial(measure, iterations=RUN))
 
-    def our_row(candidate: Candidate, *rest: object) -> Row:
+    def refusing(candidate: Candidate, *rest: object) -> Row:
         if candidate.precision == "bf16":
             raise BackendError("this processor has no bf16 arithmetic: use --precision fp32.")
-        return original(candidate, *rest)  # type: ignore[arg-type]
+        return our_row(candidate, *rest)  # type: ignore[arg-type]
 
-    original = session.our_row
-    monkeypatch.setattr(session, "our_row", our_row)
+    monkeypatch.setattr(session, "our_row", refusing)
     report, _ = session.run(replace(settings, compare=["openvino:bf16", "ort:t1"]))
     assert [row["name"] for row in report["rows"]] == ["published", "ort:cpu:fp32:t1:b1"]
     (missing,) = json.loads(json.dumps(report))["unavailable"]

@@ -96,7 +96,7 @@ def test_pytracking_interface(bundle: Path, expected: list[Box]) -> None:
         assert 0 < out["best_score"] <= 1
 
 
-def follow_as_opencv(tracker) -> list[tuple[bool, tuple[int, ...]]]:
+def follow_as_opencv(tracker: Any) -> list[tuple[bool, tuple[int, ...]]]:
     """What a program that uses ``cv2.Tracker`` does."""
     assert tracker.init(scene(0), START) is None
     return [tracker.update(scene(step)) for step in range(1, 5)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -227,7 +228,7 @@ def test_a_wrong_layout_says_what_was_expected_and_found(tmp_path: Path) -> None
         (lambda f: write_rows(f / "groundtruth.txt", [[1, 1, 0, 0]] * 4), "no target in its first frame"),
     ],
 )
-def test_damaged_annotations_are_named(tmp_path: Path, spoil, message: str) -> None:
+def test_damaged_annotations_are_named(tmp_path: Path, spoil: Callable[[Path], object], message: str) -> None:
     plain(tmp_path, {"a": 4})
     spoil(tmp_path / "a")
     with pytest.raises(DatasetError, match=message):

@@ -30,7 +30,7 @@ from mvt_deploy.evaluation.results import ResultsFolder, SequenceResult, table
 from mvt_deploy.evaluation.sequence import Dataset, Sequence
 from mvt_deploy.overlap import got10k_overlaps
 
-CLOSE = {"abs": 1e-6, "rel": 0}
+CLOSE: Any = {"abs": 1e-6, "rel": 0}
 
 
 def fill(dataset: Dataset, folder: ResultsFolder, spread: float = 4.0) -> dict[str, SequenceResult]:
@@ -189,7 +189,7 @@ def test_trackingnet_rule_is_its_development_kits() -> None:
         kit["success"] += overlap > np.linspace(0, 1, 21)
         kit["precision"] += np.sqrt((away**2).sum()) <= np.linspace(0, 50, 21)
         kit["normalised"] += np.sqrt(((away / true[2:]) ** 2).sum()) <= np.linspace(0, 0.5, 21)
-    trapezoid = getattr(np, "trapezoid", None) or np.trapz  # its name before NumPy 2
+    trapezoid = getattr(np, "trapezoid", None) or np.trapz  # type: ignore[attr-defined, unused-ignore]  # its name before NumPy 2
     expected = {key: trapezoid(hits / 70, np.linspace(0, 1, 21)) for key, hits in kit.items()}
     ours = figures([score(made_up(truth), found, np.ones(70), RULES["trackingnet"])])
     assert ours["success_auc"] == pytest.approx(expected["success"], **CLOSE)

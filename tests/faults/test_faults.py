@@ -18,9 +18,9 @@ import camera as cameras
 import cv2
 import numpy as np
 import pytest
+from fake_backend import Crops, FakeBackend, SearchResult
 
 from mvt_deploy import Tracker, load
-from mvt_deploy.backends.base import SearchResult, TrackerSpec, check_result
 from mvt_deploy.errors import NonFiniteError, SinkError, SourceError
 from mvt_deploy.geometry import Box
 from mvt_deploy.video import sources
@@ -33,28 +33,24 @@ BLACK = np.zeros((120, 160, 3), np.uint8)
 COMMAND = [sys.executable, "-c", "from mvt_deploy.cli.main import run; run()"]
 
 
-class Still:
+class Still(FakeBackend):
     """A backend for a target that stays in the middle of its window; NaN from a given call on."""
 
-    name = label = "still"
-    spec = TrackerSpec()
-    search_sizes = (spec.search_size,)
+    name = "still"
 
     def __init__(self, nan_at: int = -1) -> None:
+        super().__init__()
         self.nan_at, self.calls, self.templates = nan_at, 0, 0
 
-    def template(self, crops: np.ndarray) -> int:
+    def _template(self, crops: Crops) -> int:
         self.templates += 1
         return len(crops)
 
-    def search(self, crops: np.ndarray, features: int, score_map: bool = False) -> SearchResult:
+    def _search(self, crops: Crops, features: int, score_map: bool) -> SearchResult:
         self.calls += 1
         box = np.tile(np.array([0.5, 0.5, 0.25, 0.25], np.float32), (features, 1))
         box[:, 0] = np.nan if self.calls == self.nan_at else box[:, 0]
-        return check_result(SearchResult(box, np.full(features, 0.9, np.float32)), features)
-
-    def close(self) -> None:
-        pass
+        return SearchResult(box, np.full(features, 0.9, np.float32))
 
 
 class Memory:
@@ -215,9 +211,9 @@ def test_a_fast_camera_is_not_followed_late(camera: cameras.Camera) -> None:
     memory = Memory()
 
     class Slow(Still):
-        def search(self, crops: np.ndarray, features: int, score_map: bool = False) -> SearchResult:
+        def _search(self, crops: Crops, features: int, score_map: bool) -> SearchResult:
             time.sleep(0.1)
-            return super().search(crops, features, score_map)
+            return super()._search(crops, features, score_map)
 
     source = open_source(camera.url)
     outcome = while_tracking(source, Tracker(Slow()), memory, lambda: memory.wait(12))
@@ -300,7 +296,7 @@ def test_nan_never_becomes_a_box() -> None:
 _LIMITED = """
 import resource, signal, sys
 from pathlib import Path
-sys.path.insert(0, {here!r})
+sys.path[:0] = [{here!r}, {tests!r}]
 from test_faults import BLACK, BOX, Pictures, Still
 from mvt_deploy import Tracker
 from mvt_deploy.video.pipeline import run
@@ -315,7 +311,7 @@ run(Pictures([BLACK] * 500), Tracker(Still()), [BOX], [sink])
 @pytest.mark.skipif(os.name != "posix", reason="limits of POSIX")
 def test_results_on_a_full_disk_stay_readable(tmp_path: Path) -> None:
     """The system refuses every byte beyond the thousandth, in the middle of a line."""
-    code = _LIMITED.format(here=str(Path(__file__).parent))
+    code = _LIMITED.format(here=str(Path(__file__).parent), tests=str(Path(__file__).parents[1]))
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "SinkError" in done.stderr

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -85,7 +86,7 @@ def test_a_rehearsal_goes_through_every_row(bundle: Path, tmp_path: Path) -> Non
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     report = tmp_path / "report.json"
-    command = [sys.executable, SCRIPT, "--rehearse", "--model", bundle, "-o", report, "--seconds", "0.02"]
+    command: list[Any] = [sys.executable, SCRIPT, "--rehearse", "--model", bundle, "-o", report, "--seconds", "0.02"]
     command += ["--limit", "3000"]  # rows of a busy machine are slow
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -68,7 +68,7 @@ def _flavours() -> list[Flavour]:
     return usable
 
 
-@pytest.fixture(scope="module", params=_flavours() or [None], ids=lambda f: f.name if f else "none")
+@pytest.fixture(scope="module", params=_flavours() or (None,), ids=lambda f: f.name if f else "none")
 def built(
     request: pytest.FixtureRequest, bundle: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Bundle, Flavour]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ PAIRS = photograph_pairs(4, seed=2)
 
 
 @pytest.fixture(scope="module")
-def source(bundle: Path) -> tuple[Path, Any, dict[str, tuple[float, float]]]:
+def source(bundle: Path) -> tuple[Path, Any, Mapping[str, tuple[float, float]]]:
     """The template graph's file, the search graph and its ranges."""
     opened = bundles.open_bundle(bundle)
     template = opened.path(opened.graph("template"))

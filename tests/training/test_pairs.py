@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,7 +24,7 @@ from mvt_deploy.training.tracks import AnnotatedFrame, AnnotatedTrack
 from mvt_deploy.training.views import Pair, Window, ellipse, extent, linear_map, render, search_window
 
 
-def red_box(image: np.ndarray, near: tuple[float, float] = (0.5, 0.5)) -> np.ndarray:
+def red_box(image: np.ndarray, near: Any = (0.5, 0.5)) -> np.ndarray:
     """``cx, cy, w, h`` in fractions of the red patch of a BGR crop that is nearest to a point."""
     blue, green, red = (image[..., i].astype(int) for i in range(3))
     found = np.asarray((red > 120) & (green < 70) & (blue < 70), np.uint8)
@@ -45,7 +46,9 @@ def red_photograph(tmp_path: Path) -> Photograph:
 
 def test_render_agrees_with_the_trackers_crop() -> None:
     rng = np.random.default_rng(0)
-    frame = cv2.resize(rng.integers(0, 255, (30, 40, 3), dtype=np.uint8), (320, 240), interpolation=cv2.INTER_CUBIC)
+    frame: Any = cv2.resize(
+        rng.integers(0, 255, (30, 40, 3), dtype=np.uint8), (320, 240), interpolation=cv2.INTER_CUBIC
+    )
     box = Box(100, 80, 50, 50)
     wanted = crop(frame, crop_window(box, 4.0), 256)
     window = Window(np.array([125.0, 105.0]), 200.0)
@@ -224,7 +227,7 @@ def test_a_pair_without_its_target_has_an_empty_box(tmp_path: Path) -> None:
 
 def test_appearance_changes_and_geometry_does_not(tmp_path: Path) -> None:
     make_photographs(tmp_path / "p")
-    image = cv2.imread(str(tmp_path / "p" / "0.jpg"))
+    image: Any = cv2.imread(str(tmp_path / "p" / "0.jpg"))
     pair = Pair(image, image, np.array([0.5, 0.5, 0.1, 0.1], np.float32))
     changed = [change_appearance(np.random.default_rng(i), pair) for i in range(20)]
     assert all(c.search.shape == image.shape and c.search.dtype == np.uint8 for c in changed)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,9 +94,10 @@ def test_a_pause_is_not_computing_time() -> None:
 
 def test_initialisation() -> None:
     model = initialise(MVT(), 0)
-    depthwise = model.backbone.layer_2[0].block.conv_3x3.block.conv.weight  # (128, 1, 3, 3): fan-in 9
+    layer: Any = model.backbone.layer_2[0]
+    depthwise = layer.block.conv_3x3.block.conv.weight  # (128, 1, 3, 3): fan-in 9
     assert depthwise.std().item() == pytest.approx((2 / 9) ** 0.5, rel=0.1)
-    last = model.box_head.get_submodule("conv5_ctr")
+    last: Any = model.box_head.get_submodule("conv5_ctr")
     assert last.bias.item() == pytest.approx(-2.2)
     assert last.weight.std().item() == pytest.approx(0.02, rel=0.5)
     again = initialise(MVT(), 0).state_dict()
@@ -116,18 +118,21 @@ def test_the_loss_falls_and_every_file_is_written(data: Path, tmp_path: Path) ->
         TINY, pairs_per_epoch=400, batch=8, stages=(Stage(1.0, 64),), save_minutes=99.0, hold_out=("other",)
     )
     weights = train(data, tmp_path / "run", config)
+    assert weights is not None
     assert weights.name == "best.safetensors"
     entries = log_of(tmp_path / "run")
     losses = [entry["total"] for entry in entries if "total" in entry]
     assert losses[-1] < 0.7 * losses[0]
-    held = next(entry["held_back"] for entry in entries if "held_back" in entry)
+    held: Any = next(entry["held_back"] for entry in entries if "held_back" in entry)
     assert set(held) == {"windows", "chained"}
     assert 0 <= held["chained"]["other"] <= 1
     assert load_checkpoint(weights).state_dict().keys() == MVT().state_dict().keys()
     assert from_json((tmp_path / "run" / "config.json").read_text()) == config
 
 
-def same_weights(first: Path, second: Path) -> bool:
+def same_weights(first: Path | None, second: Path | None) -> bool:
+    assert first is not None
+    assert second is not None
     a, b = load_checkpoint(first).state_dict(), load_checkpoint(second).state_dict()
     return all(torch.equal(a[key], b[key]) for key in a)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -38,7 +39,7 @@ def make_photographs(folder: Path, count: int = 3) -> None:
 def make_tracks(folder: Path, names: tuple[str, ...] = ("ball", "other"), frames: int = 5) -> None:
     """Tracks of a disc that moves to the right."""
     rng = np.random.default_rng(1)
-    rows = {}
+    rows: dict[str, Any] = {}
     for name in names:
         (folder / name).mkdir(parents=True)
         background = scene(rng, 180, 180)

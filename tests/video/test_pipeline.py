@@ -11,38 +11,31 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+from fake_backend import Crops, FakeBackend, SearchResult
 
 from mvt_deploy import Tracker
-from mvt_deploy.backends.base import SearchResult, TrackerSpec
 from mvt_deploy.errors import BoxError, NonFiniteError, SinkError, SourceError
 from mvt_deploy.geometry import Box
 from mvt_deploy.video.pipeline import Interrupted, Step, run
 from mvt_deploy.video.sources import Frame, Source
 
 
-class Still:
+class Still(FakeBackend):
     """A backend for a target that stays in the middle of its window."""
 
-    name = label = "still"
-    spec = TrackerSpec()
-    search_sizes = (spec.search_size,)
+    name = "still"
 
     def __init__(self, seconds: float = 0.0, fails_at: int = -1) -> None:
+        super().__init__()
         self.seconds, self.fails_at, self.calls = seconds, fails_at, 0
 
-    def template(self, crops: np.ndarray) -> int:
-        return len(crops)
-
-    def search(self, crops: np.ndarray, features: int, score_map: bool = False) -> SearchResult:
+    def _search(self, crops: Crops, features: int, score_map: bool) -> SearchResult:
         time.sleep(self.seconds)
         self.calls += 1
         if self.calls == self.fails_at:
             raise NonFiniteError("the network broke")
         box = np.tile(np.array([0.5, 0.5, 0.25, 0.25], np.float32), (features, 1))
         return SearchResult(box, np.full(features, 0.9, np.float32))
-
-    def close(self) -> None:
-        pass
 
 
 class Numbers(Source):

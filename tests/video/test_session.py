@@ -9,9 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from fake_backend import Crops, FakeBackend, SearchResult
 
 from mvt_deploy import Track, Tracker
-from mvt_deploy.backends.base import SearchResult, TrackerSpec
 from mvt_deploy.errors import SinkError
 from mvt_deploy.geometry import Box
 from mvt_deploy.video.pipeline import Step
@@ -20,22 +20,14 @@ from mvt_deploy.video.sources import Frame, open_source
 from mvt_deploy.video.targets import choose_targets
 
 
-class Still:
+class Still(FakeBackend):
     """A backend for a target that stays in the middle of its window."""
 
-    name = label = "still"
-    spec = TrackerSpec()
-    search_sizes = (spec.search_size,)
+    name = "still"
 
-    def template(self, crops: np.ndarray) -> int:
-        return len(crops)
-
-    def search(self, crops: np.ndarray, features: int, score_map: bool = False) -> SearchResult:
+    def _search(self, crops: Crops, features: int, score_map: bool) -> SearchResult:
         box = np.tile(np.array([0.5, 0.5, 0.25, 0.25], np.float32), (features, 1))
         return SearchResult(box, np.full(features, 0.9, np.float32))
-
-    def close(self) -> None:
-        pass
 
 
 @pytest.fixture
@@ -94,7 +86,7 @@ def test_source_and_ground_truth_are_not_overwritten(
 ) -> None:
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(SinkError, match="write to another file"):
-        track(clip, Outputs(video and tmp_path / video, results and tmp_path / results))
+        track(clip, Outputs(tmp_path / video if video else None, tmp_path / results if results else None))
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
@@ -142,7 +134,7 @@ def test_a_reader_that_goes_away_ends_a_run_that_writes_nothing_else(
 
 def test_how_often_each_search_size_was_used_is_told(clip: Path) -> None:
     class Dial(Still):
-        search_sizes = (192, 256, 320)
+        sides = (192, 256, 320)
 
     summary = track_source(open_source(clip), choose_targets(open_source(clip)), Tracker(Dial()), Outputs())
     assert "search size: 192 in 67 %, 256 in 33 % of the searches" in summary.lines()

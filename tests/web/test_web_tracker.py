@@ -7,10 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
+from fake_backend import Crops, FakeBackend, SearchResult
 
-from mvt_deploy.backends.base import SearchResult, TrackerSpec
 from mvt_deploy.tracker import LostPolicy, Tracker
 
 RunModule = Callable[[str], Any]
@@ -44,25 +43,18 @@ function scripted(rows) {
 """
 
 
-class Scripted:
+class Scripted(FakeBackend):
     """The same network in Python."""
 
-    name = label = "scripted"
-    spec = TrackerSpec()
-    search_sizes = (spec.search_size,)
+    name = "scripted"
 
     def __init__(self, rows: list[list[float]]) -> None:
+        super().__init__()
         self.rows = iter(np.asarray(rows, np.float32))
 
-    def template(self, crops: npt.NDArray[np.uint8]) -> None:
-        return None
-
-    def search(self, crops: npt.NDArray[np.uint8], features: None, score_map: bool = False) -> SearchResult:
+    def _search(self, crops: Crops, features: int, score_map: bool) -> SearchResult:
         row = next(self.rows)
         return SearchResult(np.tile(row[:4], (len(crops), 1)), np.repeat(row[4:], len(crops)))
-
-    def close(self) -> None:
-        pass
 
 
 def rows(seed: int, count: int = 80) -> list[list[float]]:

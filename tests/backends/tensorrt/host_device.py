@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -115,4 +116,8 @@ class HostDevice:
             block = self.memory.get(pointer, self.hosts.get(pointer))
             if block is None or block.nbytes < size:
                 raise BackendError("the GPU refused a copy: invalid argument.")
-        self.enqueue(stream, lambda: ctypes.memmove(to, source, size) and None)
+        self.enqueue(stream, partial(_copy, to, source, size))
+
+
+def _copy(to: int, source: int, size: int) -> None:
+    ctypes.memmove(to, source, size)

@@ -56,6 +56,15 @@ class RecordedTask:
     def __init__(self, record: Recorded, name: str) -> None:
         self.record, self.name = record, name
 
+    def resize(self, total: float) -> None:
+        pass
+
+    def __enter__(self) -> RecordedTask:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.finish()
+
     def advance(self, steps: float = 1, note: str | None = None) -> None:
         self.record.steps += steps
 

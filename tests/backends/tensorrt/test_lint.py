@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from mvt_deploy.backends.tensorrt.lint import UnsafeConvolution, int8_safe, requ
 from mvt_deploy.errors import BackendError
 
 
-def _model(shape: tuple[int, ...], groups: int = 1, weight: str = "dq", activation: bool = True) -> onnx.ModelProto:
+def _model(shape: tuple[int, ...], groups: int = 1, weight: str = "dq", activation: bool = True) -> Any:
     """One convolution; its weight behind DequantizeLinear (``dq``), behind Q and DQ (``qdq``), or plain."""
     channels = shape[1] * groups
     scale, zero = numpy_helper.from_array(np.float32(0.1), "scale"), numpy_helper.from_array(np.int8(0), "zero")

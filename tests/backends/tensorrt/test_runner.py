@@ -6,6 +6,7 @@ import gc
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import ort_engine
@@ -235,7 +236,7 @@ def test_no_engine_yet(fresh: Bundle, device: HostDevice) -> None:
         ({"flavour": "tensorrt_rtx"}, "built for TensorRT-RTX 10.13.0"),
     ],
 )
-def test_an_engine_that_does_not_fit(fresh: Bundle, device: HostDevice, changed: dict[str, object], says: str) -> None:
+def test_an_engine_that_does_not_fit(fresh: Bundle, device: HostDevice, changed: dict[str, Any], says: str) -> None:
     ort_engine.store(fresh, "fp32", ort_engine.flavour(device), device, **changed)
     with pytest.raises(BackendError) as caught:
         opening(fresh, device)

@@ -6,6 +6,7 @@ import importlib.util
 import shutil
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,7 @@ def fresh(bundle: Path, tmp_path: Path) -> Bundle:
     return open_bundle(folder)
 
 
-def _read(schema: ModuleType, folder: Path):
+def _read(schema: ModuleType, folder: Path) -> Any:
     return text_format.Parse((folder / "config.pbtxt").read_text(), schema.ModelConfig())
 
 

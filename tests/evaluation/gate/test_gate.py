@@ -8,11 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
+from fake_backend import Crops, FakeBackend, SearchResult
 from typer.testing import CliRunner
 
-from mvt_deploy.backends.base import SearchResult, TrackerSpec
 from mvt_deploy.bundle import Gate, parse
 from mvt_deploy.cli.main import app
 from mvt_deploy.errors import NonFiniteError, UserError
@@ -31,31 +30,25 @@ from mvt_deploy.evaluation.gate.trajectories import (
 )
 
 
-class Still:
+class Still(FakeBackend):
     """A backend that finds the target where it was, ``shift`` of the crop's side to the right of it on one frame."""
 
     name = "still"
-    spec = TrackerSpec()
-    search_sizes = (spec.search_size,)
 
     def __init__(self, shift: float = 0.0, score: float = 0.8, nan_at: int = -1, precision: str = "fp16") -> None:
-        self.label = f"still cpu {precision}"
-        self.precision = precision
+        super().__init__(precision)
         self._shift, self._score, self._nan_at = shift, score, nan_at
         self._frame = 0
 
-    def template(self, crops: npt.NDArray[np.uint8]) -> None:
+    def _template(self, crops: Crops) -> None:
         self._frame = 0
 
-    def search(self, crops: npt.NDArray[np.uint8], features: None, score_map: bool = False) -> SearchResult:
+    def _search(self, crops: Crops, features: None, score_map: bool) -> SearchResult:
         self._frame += 1
         if self._frame == self._nan_at:
             raise NonFiniteError("not finite")
         x = 0.5 + (self._shift if self._frame == 1 else 0)
         return SearchResult(np.array([[x, 0.5, 0.25, 0.25]], np.float32), np.array([self._score], np.float32))
-
-    def close(self) -> None:
-        pass
 
 
 class Counter:
@@ -209,7 +202,7 @@ def test_nothing_to_compare_on() -> None:
     with pytest.raises(UserError, match="two frames"):
         run_gate(Still(), Still(), [], precision="fp16")
     with pytest.raises(UserError, match="clip a, frame 0"):
-        track_clip(Still(), GateClip("a", 2, lambda: iter([np.zeros((9, 9))] * 2), np.ones((2, 4))))  # type: ignore[arg-type]
+        track_clip(Still(), GateClip("a", 2, lambda: iter([np.zeros((9, 9))] * 2), np.ones((2, 4))))  # type: ignore[list-item]
 
 
 def test_a_verdict_survives_the_manifest() -> None:
