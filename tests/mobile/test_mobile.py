@@ -78,7 +78,7 @@ def test_a_port_written_from_the_contract_alone_gives_the_reference_answers(
         box, score = search.run(["box", "score"], {"crop": crops[1], **features})
         assert box[0] == pytest.approx(answer["box"], abs=1e-5)
         assert score[0] == pytest.approx(answer["score"], abs=1e-5)
-        frame = cv2.imread(str(package / contract["reference"]["second"]))
+        frame: Any = cv2.imread(str(package / contract["reference"]["second"]))
         assert np.array_equal(crop(frame, CropWindow(**answer["search_window"]), 256), crops[1][0])
 
 
@@ -87,7 +87,7 @@ def test_the_tracker_finds_the_reference_box(
     package: Path, contract: dict[str, Any], bundle: Path, precision: str
 ) -> None:
     reference = contract["reference"]
-    first, second = (cv2.imread(str(package / reference[name])) for name in ("first", "second"))
+    first, second = (np.asarray(cv2.imread(str(package / reference[name])), np.uint8) for name in ("first", "second"))
     tracker = mvt.Tracker(mvt.load(bundle, "ort", precision=precision))
     tracker.init(first, reference["init_box"])
     track = tracker.update(second)
