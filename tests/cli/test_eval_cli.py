@@ -93,7 +93,7 @@ def test_a_search_size_is_another_run(tmp_path: Path) -> None:
     sys.path.insert(0, str(Path(__file__).parents[1] / "fuzz"))
     from tiny import tiny_bundle
 
-    data, model = clip(tmp_path / "square"), tiny_bundle(tmp_path / "tiny", sides=(192, 256))
+    data, model = clip(tmp_path / "square"), tiny_bundle(tmp_path / "tiny", sides=(192, 256, 320))
     code, shown = call(data, "--model", model, "-o", tmp_path / "192", "--search-size", 192, "--json")
     assert code == 0
     report = json.loads(shown)
@@ -108,7 +108,7 @@ def test_a_search_size_is_another_run(tmp_path: Path) -> None:
     assert json.loads(shown)["label"] == "tiny-ort-fp32-search-auto"
     chosen = np.loadtxt(tmp_path / "auto" / "results" / "square.txt", delimiter=",")
     assert np.abs(chosen - boxes[1]).max() > 0  # not the default side on every frame
-    with pytest.raises(UserError, match="of side 224, only of 192 and 256"):
+    with pytest.raises(UserError, match="of side 224, only of 192, 256 and 320"):
         call(data, "--model", model, "-o", tmp_path / "224", "--search-size", 224)
     with pytest.raises(UserError, match="a side in pixels, such as 256, or auto, not '-1'"):
         call(data, "--model", model, "-o", tmp_path / "minus", "--search-size=-1")

@@ -201,9 +201,11 @@ def test_help_names_every_verb(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_first_use_exports_the_default_once(clip: Path, tmp_path: Path) -> None:
+def test_first_use_exports_the_default_once(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MVT_DEPLOY_CACHE", str(tmp_path / "cache"))
     done = mvt("track", clip, "--no-video", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "exporting the default checkpoint once" in done.stderr
-    assert (tmp_path / "models" / "mvt" / "manifest.json").is_file()
+    assert len(list((tmp_path / "cache").glob("*/mvt/manifest.json"))) == 1
+    assert not (tmp_path / "models").exists()  # nothing is written into the current folder
     assert "exporting" not in mvt("track", clip, "--no-video", cwd=tmp_path).stderr
