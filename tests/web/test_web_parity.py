@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -135,6 +136,9 @@ def webgpu(launch: Any) -> Iterator[Any]:
     browser.close()
 
 
+@pytest.mark.skipif(
+    not os.environ.get("MVT_DEPLOY_WEBGPU"), reason="takes minutes without a GPU: set MVT_DEPLOY_WEBGPU=1"
+)
 def test_the_loss_of_webgpu_moves_the_targets_to_wasm(webgpu: Any, site: Path, serve: Serve, tmp_path: Path) -> None:
     folder = tmp_path / "site"
     shutil.copytree(site, folder)
