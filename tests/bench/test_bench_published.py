@@ -93,7 +93,7 @@ def test_a_folder_with_a_given_target(tmp_path: Path) -> None:
 
 def test_a_batch_has_that_many_targets_and_a_template_cost(bundle: Path, clip: BenchClip) -> None:
     row = our_row(parse("ort:b3"), open_bundle(bundle), clip)
-    crops = row.stages.cut(clip.frame(1))
+    (crops,) = row.stages.cut(clip.frame(1))  # one batch per side
     assert crops.shape == (3, 256, 256, 3)
     assert len(row.stages.place(row.stages.locate(crops), 1280, 720)) == 3
     assert len(row.template_seconds) == 10
