@@ -332,7 +332,7 @@ class Tracker:
     def _move(self, target: _Target, found: Box, score: float, width: int, height: int) -> Track:
         box = clip(found, width, height)
         policy = self.lost
-        target.score, target.motion = score, _motion(target.box, found)
+        target.score, target.motion = score, motion_between(target.box, found)
         if policy is None:
             target.box = box
             return Track(box, score)
@@ -350,7 +350,7 @@ class Tracker:
         return Track(box, score)
 
 
-def _motion(before: Box, after: Box) -> float:
+def motion_between(before: Box, after: Box) -> float:
     """Distance of two boxes' centres in multiples of the square root of the second one's area."""
     return math.dist(before.centre, after.centre) / math.sqrt(max(after.w * after.h, 1e-12))
 

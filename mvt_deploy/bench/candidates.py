@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..backends.registry import NAMES, PRECISIONS, PROVIDERS
+from ..bundle import SearchSize
 from ..errors import UserError
 
 
@@ -29,14 +30,15 @@ class Candidate:
     precision: str = "fp32"
     threads: int | None = None
     batch: int = 1
-    search_size: int | str | None = None
+    search_size: SearchSize = None
 
     @property
     def name(self) -> str:
         """The candidate as it is written, with its parts in their usual order."""
         placed = self.backend == "ort" or (self.backend == "torch" and self.provider != "cpu")
         parts = [self.backend, *([self.provider] if placed else []), self.precision]
-        parts += [f"s{self.search_size}"] if self.search_size else []
+        if self.search_size:
+            parts.append("auto" if self.search_size == "auto" else f"s{self.search_size}")
         parts += [f"t{self.threads}"] if self.threads else []
         return ":".join([*parts, f"b{self.batch}"])
 
@@ -58,7 +60,7 @@ def parse(text: str, threads: int | None = None, batch: int = 1) -> Candidate:
     ``openvino`` is the backend where it comes first, and the provider of ``ort`` after another backend.
 
     Args:
-        text: For instance ``ort:openvino:bf16:t2``, ``ort:int8:s192``, ``openvino:sauto`` or ``torch``.
+        text: For instance ``ort:openvino:bf16:t2``, ``ort:int8:s192``, ``openvino:auto`` or ``torch``.
         threads: CPU threads where the text names none.
         batch: Number of targets where the text names none.
 
@@ -69,7 +71,8 @@ def parse(text: str, threads: int | None = None, batch: int = 1) -> Candidate:
     for part in text.split(":"):
         key, value = _part(part, text, found)
         if key in found:
-            raise UserError(f"the candidate '{text}' names its {key} twice: write it as ort:cpu:fp32:t2:b1.")
+            what = key.replace("_", " ")
+            raise UserError(f"the candidate '{text}' names its {what} twice: write it as ort:cpu:fp32:t2:b1.")
         found[key] = value
     found.setdefault("provider", "tensorrt" if found.get("backend") == "trt" else "cpu")
     return Candidate(**{"threads": threads, "batch": batch, **found})  # type: ignore[arg-type]
@@ -78,15 +81,17 @@ def parse(text: str, threads: int | None = None, batch: int = 1) -> Candidate:
 def _part(part: str, text: str, found: dict[str, str | int]) -> tuple[str, str | int]:
     if number := re.fullmatch(r"([tb])([1-9]\d*)", part):
         return ("threads" if number[1] == "t" else "batch"), int(number[2])
-    if side := re.fullmatch(r"s([1-9]\d*|auto)", part):
-        return "search_size", part[1:] if side[1] == "auto" else int(side[1])
+    if side := re.fullmatch(r"s([1-9]\d*)", part):
+        return "search_size", int(side[1])
+    if part == "auto":
+        return "search_size", part
     if part in NAMES and not (part in PROVIDERS and "backend" in found):
         return "backend", part
-    if part in PROVIDERS and part != "auto":
+    if part in PROVIDERS:
         return "provider", part
     if part in PRECISIONS:
         return "precision", part
     raise UserError(
         f"'{part}' in the candidate '{text}' is no backend ({', '.join(NAMES)}), provider (cpu, openvino, cuda), "
-        f"precision ({', '.join(PRECISIONS)}), s<search size>, t<threads> or b<targets>."
+        f"precision ({', '.join(PRECISIONS)}), s<search size>, auto (search size per frame), t<threads> or b<targets>."
     )

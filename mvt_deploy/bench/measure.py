@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics as plain
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -55,6 +56,7 @@ class Row:
         rounds: Seconds by round, frame and stage.
         template_seconds: Seconds that starting on the targets took, in several tries.
         model_bytes: Size of the files that run, in bytes; 0 where it is not known.
+        sides: How many targets were searched at each side of the search crop; empty where that is not known.
         start_up: Measures what a fresh process needs, see :mod:`.startup`.
         at: Index of the next frame.
     """
@@ -65,6 +67,7 @@ class Row:
     rounds: list[list[dict[str, float]]] = field(default_factory=list)
     template_seconds: list[float] = field(default_factory=list)
     model_bytes: int = 0
+    sides: Counter[int] = field(default_factory=Counter)
     start_up: Callable[[], dict[str, float]] = dict
     at: int = 0
 
@@ -158,6 +161,7 @@ def measure(
     with progress.task("warming up", len(rows)) as warmed:
         for row in rows:
             _warm_up(row, clip)
+            row.sides.clear()
             warmed.advance()
     spent, share = [0.0] * len(rows), 0.0
     with progress.task("measuring, %", 100) as task:
@@ -204,4 +208,6 @@ def _frame(row: Row, clip: BenchClip) -> dict[str, float]:
     t2 = time.perf_counter()
     row.stages.place(found, width, height)
     t3 = time.perf_counter()
+    if isinstance(row.stages, Tracker):
+        row.sides.update(row.stages.search_sizes)
     return {"crop": t1 - t0, "network": t2 - t1, "decode": t3 - t2, "total": t3 - t0}

@@ -34,7 +34,8 @@ def build(
 
     A row's ``ratio`` says how many times faster than in the first row a target is found, over the total;
     ``network_ratio`` is the same for the network alone. ``template``, ``model_mb``, ``first_box_s`` and
-    ``peak_memory_mb`` come where they are known. ``clip.read`` is the cost of decoding a frame from disk.
+    ``peak_memory_mb`` come where they are known; ``sides`` is the share of each side of the search crop where the
+    tracker chose it. ``clip.read`` is the cost of decoding a frame from disk.
 
     Args:
         machine: Facts about the machine, see :func:`~mvt_deploy.bench.machine.describe`.
@@ -49,9 +50,12 @@ def build(
         entry: dict[str, Any] = {"name": row.name, **asdict(candidate)}
         entry["stages"] = {stage: asdict(latency(row.seconds(stage))) for stage in STAGES}
         for key, stage in (("ratio", "total"), ("network_ratio", "network")):
-            entry[key] = asdict(ratio(rows[0].by_round(stage), row.by_round(stage), candidate.batch))
+            turns = rows[0].by_round(stage), row.by_round(stage)
+            entry[key] = asdict(ratio(*turns, candidate.batch, varying=candidate.search_size == "auto"))
         if row.template_seconds:
             entry["template"] = asdict(latency(row.template_seconds))
+        if candidate.search_size == "auto":
+            entry["sides"] = {str(side): round(n / row.sides.total(), 4) for side, n in sorted(row.sides.items())}
         entry["model_mb"] = round(row.model_bytes / 1e6, 2) or None
         entry.update({key: round(value, 3) for key, value in row.start_up().items()})
         made.append(entry)
@@ -73,7 +77,7 @@ def _counted(rows: Sequence[Row], progress: Progress) -> Iterator[Row]:
 
 
 def warnings(report: BenchReport) -> list[str]:
-    """Sentences about the rows whose total latency varies too much.
+    """Sentences about the rows whose total latency varies too much; with ``auto`` it varies on a quiet machine too.
 
     Taking turns cancels what slows every row alike. A busy core does not: a row of two threads waits for the slower
     one, while a row of one thread takes the core that is free, so their ratio is off by more than its interval says.
@@ -82,14 +86,18 @@ def warnings(report: BenchReport) -> list[str]:
         f"{row['name']} varies by {row['stages']['total']['cov']:.0%} (standard deviation over mean): "
         "the machine is busy, which slows rows of more threads more; until it is quiet, compare rows of equal threads"
         for row in report["rows"]
-        if row["stages"]["total"]["cov"] > NOISY
+        if row["stages"]["total"]["cov"] > NOISY and row["search_size"] != "auto"
     ]
 
 
 _COLUMNS = (
     "name", "ratio", "network ms", "crop ms", "decode ms", "total ms", "p90", "p95", "p99", "mean ± std", "fps 1/mean",
-    "fps mean(1/t)", "template ms", "model MB", "peak MB", "first box s",
+    "fps mean(1/t)", "search sizes", "template ms", "model MB", "peak MB", "first box s",
 )  # fmt: skip
+
+
+_SHORT = ("name", "ratio", "network ms", "crop ms", "decode ms", "total ms", "p99", "fps 1/mean", "model MB")
+"""Columns of the Markdown table."""
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
@@ -107,6 +115,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
         f"{total['mean_ms']:.2f} ± {total['std_ms']:.2f}",
         number(total["fps_inverse_of_mean"], 1),
         number(total["fps_mean_of_inverse"], 1),
+        ", ".join(f"{side}: {share:.0%}" for side, share in row.get("sides", {}).items()),
         number(row["template"]["median_ms"] if "template" in row else None),
         number(row["model_mb"], 1),
         number(row.get("peak_memory_mb"), 0),
@@ -126,7 +135,7 @@ def cells(report: BenchReport) -> dict[str, list[str]]:
 
 def markdown(report: BenchReport) -> str:
     """A Markdown table, with the ratios first."""
-    shown = (0, 1, 2, 3, 4, 5, 8, 10, 13)
+    shown = [_COLUMNS.index(name) for name in _SHORT]
     lines = [
         f"{one_line(report['machine'])}; {report['clip']['name']}.",
         "",
@@ -146,11 +155,11 @@ def to_csv(report: BenchReport) -> str:
     """One line per row and stage; rows that could not be measured have none."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["name", "backend", "provider", "precision", "threads", "batch", "stage", *_RATIO, *_STATS])
+    writer.writerow([*_KEYS, "stage", *_RATIO, *_STATS])
     for row in report["rows"]:
         for stage in STAGES:
             found = row["stages"][stage]
-            head = [row[k] for k in ("name", "backend", "provider", "precision", "threads", "batch")]
+            head = [row[key] for key in _KEYS]
             faster = (
                 row["ratio"].values()
                 if stage == "total"
@@ -162,6 +171,7 @@ def to_csv(report: BenchReport) -> str:
     return out.getvalue()
 
 
+_KEYS = ("name", "backend", "provider", "precision", "search_size", "threads", "batch")
 _RATIO = ("ratio", "ratio_low", "ratio_high")  # empty for stages without a ratio
 _STATS = ("median_ms", "p90_ms", "p95_ms", "p99_ms", "mean_ms", "std_ms", "cov", "iterations")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..backends.registry import load
-from ..bundle import Bundle, open_bundle
+from ..bundle import Bundle, SearchSize, open_bundle
 from ..errors import BackendError, BundleError, MissingExtra, UserError
 from ..progress import SILENT, Progress
 from . import clip as clips
@@ -39,7 +39,8 @@ class BenchSettings:
         provider: Execution provider of ONNX Runtime; ``auto`` chooses.
         precision: Arithmetic; None for the backend's default.
         device: Device of PyTorch.
-        search_size: Side of the search crop in pixels, ``"auto"``, or None for the bundle's default.
+        search_size: Side of the search crop in pixels; ``"auto"`` for a side chosen per target and frame; None for the
+            bundle's default.
         threads: CPU threads of candidates that name none; None for the runtime's choice.
         batch: Number of targets of candidates that name none.
         compare: Candidates as text, see :func:`~mvt_deploy.bench.candidates.parse`; commas separate several.
@@ -54,7 +55,7 @@ class BenchSettings:
     provider: str = "cpu"
     precision: str | None = None
     device: str = "cpu"
-    search_size: int | str | None = None
+    search_size: SearchSize = None
     threads: int | None = None
     batch: int = 1
     compare: Sequence[str] = field(default=())
@@ -123,7 +124,8 @@ def _only_candidate(settings: BenchSettings, bundle: Bundle, progress: Progress)
     """The candidate that the options describe, where none is named."""
     backend, provider, precision = settings.backend, settings.provider, settings.precision
     if provider == "auto":
-        with load(settings.model, backend, provider="auto", precision=precision) as fastest:
+        size = settings.search_size
+        with load(settings.model, backend, provider="auto", precision=precision, search_size=size) as fastest:
             backend, provider, precision = fastest.name, fastest.provider, fastest.precision
         progress.message(f"fastest here: {backend} {provider} {precision}")
     if settings.device != "cpu" and backend != "torch":

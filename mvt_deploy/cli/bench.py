@@ -9,7 +9,18 @@ import typer
 
 from ..errors import UserError
 from .bars import Bars
-from .options import BackendName, Device, Model, Precision, Provider, Threads, ensure_model, given
+from .options import (
+    BackendName,
+    Device,
+    Model,
+    Precision,
+    Provider,
+    SearchSizeText,
+    Threads,
+    ensure_model,
+    given,
+    parse_search_size,
+)
 
 
 def bench(
@@ -24,14 +35,15 @@ def bench(
     precision: Precision = None,
     threads: Threads = None,
     device: Device = "cpu",
+    search_size: SearchSizeText = None,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Number of targets in each frame.")] = 1,
     compare: Annotated[
         list[str] | None,
         typer.Option(
             "--compare",
             metavar="CANDIDATE",
-            help="Candidate such as ort:cpu:fp32:t2:b1 (repeatable, or separated by commas). Candidates are measured "
-            "in turns, with ratios.",
+            help="Candidate such as ort:cpu:fp32:t2:b1, ort:int8:s192 or openvino:auto (repeatable, or separated by "
+            "commas). Candidates are measured in turns, with ratios.",
         ),
     ] = None,
     peer: Annotated[
@@ -65,10 +77,10 @@ def bench(
     from ..bench.session import BenchSettings, run
     from .tables import bench_tables
 
-    if compare and (unused := given(context, "backend", "provider", "precision", "device")):
+    if compare and (unused := given(context, "backend", "provider", "precision", "device", "search_size")):
         raise UserError(
             f"--compare names all candidates itself: leave {' and '.join(unused)} out, or write it into a candidate, "
-            "such as --compare openvino:fp32."
+            "such as --compare openvino:fp32:s192."
         )
     files = BenchFiles(json, csv, markdown, plot)
     files.check()
@@ -78,6 +90,7 @@ def bench(
         provider=provider,
         precision=precision,
         device=device,
+        search_size=parse_search_size(search_size),
         threads=threads,
         batch=batch,
         compare=compare or (),

@@ -56,6 +56,15 @@ def test_ratio_of_interleaved_rounds() -> None:
     assert ratio(baseline, candidate, scale=4).value == pytest.approx(8, abs=0.12)
 
 
+def test_the_dearer_frames_of_a_varying_candidate_count() -> None:
+    baseline = [[0.02] * 4] * 10
+    candidate = [[0.005] * 4] * 8 + [[0.005, 0.02, 0.02, 0.02]] * 2
+    assert ratio(baseline, candidate).value == pytest.approx(4)
+    found = ratio(baseline, candidate, varying=True)
+    assert found.value == pytest.approx(0.02 / (0.005 * 0.85 + 0.02 * 0.15))
+    assert found.low < found.value < found.high <= 4
+
+
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
@@ -64,6 +73,9 @@ def test_ratio_of_interleaved_rounds() -> None:
         ("b4:bf16:openvino:t1", Candidate("openvino", "cpu", "bf16", 1, 4)),
         ("ort:openvino:bf16", Candidate("ort", "openvino", "bf16")),
         ("torch:b2", Candidate("torch", batch=2)),
+        ("ort:int8:s192", Candidate(precision="int8", search_size=192)),
+        ("openvino:auto", Candidate("openvino", search_size="auto")),
+        ("auto", Candidate(search_size="auto")),
     ],
 )
 def test_candidates(text: str, wanted: Candidate) -> None:
@@ -84,7 +96,9 @@ def test_what_bench_refuses(options: list[str], said: str, bundle: Path) -> None
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("text", ["", "ort:tpu", "ort:t0", "ort:fp32:fp16", "ort:auto", "ort:b-1", "ort:t2:t3"])
+@pytest.mark.parametrize(
+    "text", ["", "ort:tpu", "ort:t0", "ort:fp32:fp16", "ort:auto:s192", "ort:s0", "ort:b-1", "ort:t2:t3"]
+)
 def test_what_is_no_candidate(text: str) -> None:
     with pytest.raises(UserError, match="candidate"):
         parse(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -124,10 +125,7 @@ def test_torch_candidates_cannot_differ_in_threads(settings: session.BenchSettin
 def test_without_the_extra_the_baseline_is_left_out_and_that_is_said(
     settings: session.BenchSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def missing(_: object) -> Path:
-        raise MissingExtra("exporting a model", "export", "torch")
-
-    monkeypatch.setattr(session, "cached_graph", missing)
+    monkeypatch.setattr(session, "cached_graph", partial(_missing, "exporting a model"))
     monkeypatch.setattr(session, "measure", partial(measure, iterations=RUN))
     told = Told()
     report, _ = session.run(settings, told)
@@ -157,10 +155,36 @@ def test_a_candidate_that_cannot_run_here_leaves_the_others(
         session.run(replace(settings, compare=["openvino:bf16", "ort:bf16"]))
 
 
+@pytest.mark.parametrize("size", ["192", "auto"])
+def test_the_search_size_of_the_only_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: str) -> None:
+    """On graphs of a few kilobytes, whose score is always high enough for the smallest side."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "fuzz"))
+    from tiny import tiny_bundle
+
+    model = tiny_bundle(tmp_path / "tiny", sides=(192, 256))
+    monkeypatch.setattr(session, "cached_graph", partial(_missing, "exporting a model"))
+    monkeypatch.setattr(session, "measure", partial(measure, iterations=RUN))
+    options = ["--model", str(model), "--search-size", size, "--seconds", "0.1"]
+    done = CliRunner().invoke(app, ["bench", *options, "--json", "-"])
+    assert done.exit_code == 0, done.output
+    (made,) = json.loads(done.stdout)["rows"]
+    name = "auto" if size == "auto" else f"s{size}"
+    assert (made["name"], str(made["search_size"])) == (f"ort:cpu:fp32:{name}:b1", size)
+    assert made.get("sides", {}) == ({"192": 1.0} if size == "auto" else {})
+    assert name in CliRunner().invoke(app, ["bench", *options]).output
+    with pytest.raises(UserError, match="no fp32 search graph of side 224, only of 192 and 256"):
+        CliRunner().invoke(app, ["bench", *options, "--search-size", "224"], catch_exceptions=False)
+
+
+def _missing(what: str, _: object) -> Path:
+    raise MissingExtra(what, "export", "torch")
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         (["--compare", "ort:t1", "--backend", "openvino"], "leave --backend out"),
+        (["--compare", "ort:t1", "--search-size", "192"], "leave --search-size out"),
         (["--compare", "ort:t1", "--precision", "fp32", "--device", "cpu"], "leave --precision and --device out"),
         (["--backend", "torch", "--provider", "openvino"], "belongs to the ort backend"),
         (["--backend", "openvino", "--provider", "auto"], "belongs to the ort backend"),

@@ -93,6 +93,18 @@ def test_texts(report: dict[str, Any], rows: list[Row]) -> None:
     assert "reading a frame: 3.00 ms" in shown
 
 
+def test_a_search_size_that_the_tracker_chooses_is_told_by_its_shares(rows: list[Row], clip: BenchClip) -> None:
+    auto = row("ort:cpu:int8:auto:b1", Candidate(precision="int8", search_size="auto"), 0.01, spread=0.5)
+    auto.sides.update([192, 192, 192, 256])
+    report = reports.build(describe(), [rows[0], auto], clip)
+    published, made = report["rows"]
+    assert "sides" not in published
+    assert (made["search_size"], made["sides"]) == ("auto", {"192": 0.75, "256": 0.25})
+    assert reports.cells(report)["search sizes"] == ["", "192: 75%, 256: 25%"]
+    assert reports.warnings(report) == []  # it varies on a quiet machine too
+    assert {c["search_size"] for c in csv.DictReader(io.StringIO(reports.to_csv(report)))} == {"", "auto"}
+
+
 @pytest.mark.parametrize("count", [1, 5])
 def test_nothing_in_the_table_is_cut_at_80_columns(rows: list[Row], clip: BenchClip, count: int) -> None:
     """Neither a name nor a figure, however many rows there are."""

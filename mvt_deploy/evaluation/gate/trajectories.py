@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from ...geometry import clip as clip_box
 from ...groundtruth import Boxes
 from ...overlap import got10k_overlaps
 from ...progress import SILENT, Progress
-from ...tracker import Tracker
+from ...tracker import SearchPolicy, Tracker, motion_between
 from ..bootstrap import Difference, compare_runs
 from ..metrics import Floats, SequenceScore
 from ..runner import Advance
@@ -105,8 +106,9 @@ def replay_windows(backend: Backend, clip: GateClip, path: Trajectory, advance: 
     and then shifts a window, and from there on the trajectory is another one, neither worse nor better. In the same
     windows the backend's own error is all that differs.
 
-    A backend of another search size looks at a window of its own size around the same place; one of several sides at
-    its default.
+    A backend of another search size looks at a window of its own size around the same place. One of several sides looks
+    as far as the tracker would by its :class:`~mvt_deploy.tracker.SearchPolicy`, from the score the backend gave in the
+    frame before and from the motion along the other trajectory.
 
     Args:
         backend: Runs the network.
@@ -117,17 +119,20 @@ def replay_windows(backend: Backend, clip: GateClip, path: Trajectory, advance: 
     Returns:
         The backend's boxes and scores, each in the window around the other trajectory's box of the frame before.
     """
-    spec = backend.spec
+    spec, sides, policy = backend.spec, backend.search_sizes, SearchPolicy()
     boxes, scores, finite = path.boxes.copy(), path.scores.copy(), np.ones(clip.count, bool)
+    motion = math.inf  # in the first frame nobody knows
     features: Features = None
     for i, frame in enumerate(clip.frames()):
         last = Box(*path.boxes[max(i - 1, 0)].tolist())
         if i == 0:
             features = backend.template(crop(frame, crop_window(last, spec.template_factor), spec.template_size)[None])
         else:
-            window = crop_window(last, spec.search_factor)
+            side = policy.side(sides, spec.search_size, float(scores[i - 1]), motion, lost=False)
+            window = crop_window(last, spec.at(side).search_factor)
+            motion = motion_between(last, Box(*path.boxes[i].tolist()))
             try:
-                found = backend.search(crop(frame, window, spec.search_size)[None], features)
+                found = backend.search(crop(frame, window, side)[None], features)
                 box = clip_box(map_back(found.box[0], last, window.side), *path.size)
                 boxes[i], scores[i] = tuple(box), found.score[0]
             except NonFiniteError:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -136,6 +138,39 @@ def test_answers_in_the_same_windows() -> None:
     assert answers.scores[1:] == pytest.approx([0.7] * 4)
     again = replay_windows(Still(nan_at=2), still(), path)
     assert again.finite.tolist() == [True, True, False, True, True]
+
+
+class Sided(Still):
+    """A backend of three sides; its box is off by a pixel at the smallest, and it remembers the sides it was given."""
+
+    sides: ClassVar[tuple[int, ...]] = (192, 256, 320)
+
+    def __init__(self, scores: Sequence[float]) -> None:
+        super().__init__()
+        self._scores, self.given = list(scores), list[int]()
+
+    def _search(self, crops: Crops, features: None, score_map: bool) -> SearchResult:
+        side = crops.shape[1]
+        x, width = 0.5 + (side == 192) / side, 64 / side
+        found = np.array([[x, 0.5, width, width]], np.float32)
+        self.given.append(side)
+        return SearchResult(found, np.array([self._scores[len(self.given) - 1]], np.float32))
+
+
+def test_every_side_that_the_tracker_would_choose_is_asked_in_the_same_windows() -> None:
+    # 80 pixels of the frame are 64 of the crop, so a pixel of the crop is 1.25 of the frame.
+    candidate = Sided([0.8, 0.8, 0.3, 0.1])
+    answers = replay_windows(candidate, still(), track_clip(Still(), still()))
+    assert candidate.given == [256, 192, 192, 256]  # nobody knows the first motion; then by the score before
+    assert answers.boxes[:, 0] == pytest.approx([100, 100, 101.25, 101.25, 100])
+    candidate = Sided([0.1] * 4)
+    replay_windows(candidate, still(), track_clip(Still(), still()))
+    assert candidate.given == [256, 320, 320, 320]
+    path = track_clip(Still(), still())
+    path.boxes[:, 0] += 50 * (np.arange(5) % 2)  # the reference's motion counts: 0.625 of the target's side per frame
+    candidate = Sided([0.8] * 4)
+    replay_windows(candidate, still(), path)
+    assert candidate.given == [256] * 4
 
 
 def test_a_frame_that_is_not_finite_fails_whatever_the_boxes() -> None:
