@@ -73,7 +73,9 @@ def graphs(bundle: Bundle, folder: Path) -> dict[str, Path]:
 def runs(bundle: Bundle, paths: dict[str, Path], threads: int | None) -> dict[str, Run]:
     """One search of each graph, the published one first; ``threads`` None is one thread per core."""
     pair = photograph_pairs(1)
-    features = OnnxSession(bundle.path(bundle.graph("template")), threads=threads).run({"crop": pair.template})
+    features = OnnxSession(bundle.path(bundle.graphs("portable").template), threads=threads).run(
+        {"crop": pair.template}
+    )
     images = {"template": pair.template, "search": pair.search}
     given = {
         name: np.ascontiguousarray(crop[..., ::-1].transpose(0, 3, 1, 2) / np.float32(255))

@@ -4,7 +4,8 @@ python benchmarks/ort_session.py [--model DIR] [--seconds S] [--results DIR]
 
 Every setting takes turns with the runtime's defaults on the same search crops; a ratio above 1 is faster than the
 defaults, its interval a bootstrap over turns. Start-up (opening a session) and ``mvt-deploy track``'s pipeline, where
-decoding and cutting run beside the session, are measured in turns too.
+decoding and cutting run beside the session, are measured in turns too. The sessions of the first two measurements are
+opened here and not by ``mvt_deploy.backends.onnx_session``, since their settings are what is compared.
 """
 
 from __future__ import annotations
@@ -181,9 +182,8 @@ def searcher(path: Path, setting: Setting, inputs: dict[str, Any]) -> Search:
 
 def graphs(bundle: Bundle) -> tuple[Path, Path]:
     """The template and search graphs that the backend runs on a CPU."""
-    targets = ("ort", "portable")
-    template, search = (bundle.path(bundle.graph(role, "fp32", targets)) for role in ("template", "search"))
-    return template, search
+    pair = bundle.graphs("ort")
+    return bundle.path(pair.template), bundle.path(pair.search)
 
 
 def crops(template: Path) -> dict[str, Any]:

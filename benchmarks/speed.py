@@ -15,13 +15,12 @@ from typing import Annotated, Any
 import numpy as np
 import onnx
 import onnx.numpy_helper
-import onnxruntime
 import torch
 import typer
 from reports import RESULTS, machine_name, script, write_json
 from torch.utils.flop_counter import FlopCounterMode
 
-from mvt_deploy.backends.onnx_session import OPENVINO_HINTS
+from mvt_deploy.backends.onnx_session import OPENVINO_HINTS, OnnxSession
 from mvt_deploy.backends.registry import load
 from mvt_deploy.bench.candidates import Candidate, parse
 from mvt_deploy.bench.clip import BenchClip, encode, photograph
@@ -183,13 +182,9 @@ def _product(m: int, k: int, n: int) -> onnx.ModelProto:
 def _ort_product(m: int, k: int, n: int, precision: str, threads: int) -> Callable[[], Any] | None:
     if precision != "fp32":
         return None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(
-        _product(m, k, n).SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = OnnxSession(_product(m, k, n).SerializeToString(), threads=threads)
     a = np.random.default_rng(1).random((m, k), np.float32)
-    return lambda: session.run(None, {"a": a})
+    return lambda: session.run({"a": a})
 
 
 def _openvino_product(m: int, k: int, n: int, precision: str, threads: int) -> Callable[[], Any] | None:

@@ -79,6 +79,7 @@ class OnnxSession:
     Attributes:
         inputs: Names of the inputs, in the graph's order.
         outputs: Names of the outputs, in the graph's order.
+        types: Element type, such as ``"uint8"``, and shape of every input and output, by name.
 
     Raises:
         BackendError: The provider is not available here, or refuses the graph.
@@ -118,6 +119,10 @@ class OnnxSession:
             raise BackendError(f"ONNX Runtime {onnxruntime.__version__} cannot load {what}: {error}") from error
         self.inputs = tuple(value.name for value in self._session.get_inputs())
         self.outputs = tuple(value.name for value in self._session.get_outputs())
+        self.types = {
+            value.name: (value.type.removeprefix("tensor(").removesuffix(")"), list(value.shape))
+            for value in (*self._session.get_inputs(), *self._session.get_outputs())
+        }
 
     def run(self, inputs: dict[str, Array], outputs: tuple[str, ...] | None = None) -> dict[str, Array]:
         """Run the graph once.

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
+from ..backends.onnx_session import OnnxSession
 from ..bundle import Bundle, GraphInfo, GraphPair
 from ..crops import photograph_pairs
 from ..errors import BundleError, MissingExtra, ParityError, UserError
@@ -202,36 +203,25 @@ def _convert(source: Path, target: Path) -> None:
 def _model(bundle: Bundle, graph: GraphInfo, place: Path) -> Model:
     spec = bundle.manifest.tracker
     ort, onnx = f"models/{_name(graph)}.ort", f"onnx/{_name(graph)}.onnx"
-    session = _session(place / ort)
-    tensors = [
-        [Tensor(t.name, t.type.removeprefix("tensor(").removesuffix(")"), list(t.shape)) for t in side]
-        for side in (session.get_inputs(), session.get_outputs())
-    ]
+    session = OnnxSession(place / ort)
+    tensors = [[Tensor(name, *session.types[name]) for name in side] for side in (session.inputs, session.outputs)]
     factor = spec.template_factor if graph.role == "template" else spec.at(graph.side).search_factor
     hashes = [sha256(place / file) for file in (ort, onnx)]
     return Model(graph.role, graph.side, factor, ort, hashes[0], onnx, hashes[1], tensors[0], tensors[1])
 
 
-def _session(path: Path) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
-def _run(sessions: Sequence[Any], template_crop: npt.NDArray[Any], search_crop: npt.NDArray[Any]) -> Arrays:
+def _run(sessions: Sequence[OnnxSession], template_crop: npt.NDArray[Any], search_crop: npt.NDArray[Any]) -> Arrays:
     """Template and search for one target; crops uint8 ``[1, side, side, 3]``."""
     template, search = sessions
-    names = [output.name for output in template.get_outputs()]
-    features = dict(zip(names, template.run(names, {"crop": template_crop}), strict=True))
-    box, score = search.run(["box", "score"], {"crop": search_crop, **features})
-    return {"box": box, "score": score}
+    features = template.run({"crop": template_crop})
+    return search.run({"crop": search_crop, **features}, ("box", "score"))
 
 
 def _compared(bundle: Bundle, pair: GraphPair, models: dict[str, Model], place: Path) -> ModelPair:
     """A pair of the package, after its answers were compared with the bundle's."""
     written = [models[graph.file] for graph in pair]
-    packaged = [_session(place / model.ort) for model in written]
-    original = [_session(bundle.path(graph)) for graph in pair]
+    packaged = [OnnxSession(place / model.ort) for model in written]
+    original = [OnnxSession(bundle.path(graph)) for graph in pair]
     crops = photograph_pairs(_PAIRS, search_size=pair.search.side)
     largest = 0.0
     for i in range(_PAIRS):
@@ -263,7 +253,7 @@ def _reference(bundle: Bundle, place: Path, pairs: list[ModelPair], models: dict
         search_crop = crop(second, windows[1], search.size)
         template_crop.tofile(folder / f"template-{template.size}.bin")
         search_crop.tofile(folder / f"search-{search.size}.bin")
-        sessions = [_session(place / file) for file in (pair.template, pair.search)]
+        sessions = [OnnxSession(place / file) for file in (pair.template, pair.search)]
         found = _run(sessions, template_crop[None], search_crop[None])
         mapped = map_back(found["box"][0], box, windows[1].side)
         answers.append(

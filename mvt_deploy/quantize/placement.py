@@ -16,8 +16,7 @@ class Rule:
     """How a runtime expects its Q/DQ nodes.
 
     Attributes:
-        precision: Precision of the graphs the int8 graph is made from, which unquantised nodes keep.
-        graphs: Target of those graphs.
+        precision: Precision of the runtime's graphs that the int8 graph is made from, which unquantised nodes keep.
         operators: Operators that run in int8; products only where one side is constant.
         symmetric: Quantise activations to int8 around zero; otherwise to uint8 with a zero point.
         outputs: Quantise a node's result too, with a ReLU behind it absorbed by the zero point: ONNX Runtime's int8
@@ -30,8 +29,6 @@ class Rule:
     """
 
     precision: str
-    graphs: str
-
     operators: frozenset[str]
     symmetric: bool = False
     outputs: bool = False
@@ -42,9 +39,9 @@ class Rule:
 
 
 RULES: Mapping[str, Rule] = {
-    "ort": Rule("fp32", "ort", frozenset({"Conv", "Gemm", "MatMul"}), outputs=True, additions=True, bias=True),
-    "openvino": Rule("fp32", "portable", frozenset({"Conv", "Gemm", "MatMul"})),
-    "tensorrt": Rule("fp16", "portable", frozenset({"Conv"}), symmetric=True, safe_only=True, fuse_qdq=False),
+    "ort": Rule("fp32", frozenset({"Conv", "Gemm", "MatMul"}), outputs=True, additions=True, bias=True),
+    "openvino": Rule("fp32", frozenset({"Conv", "Gemm", "MatMul"})),
+    "tensorrt": Rule("fp16", frozenset({"Conv"}), symmetric=True, safe_only=True, fuse_qdq=False),
 }
 """Rules by target. Attention's products, softmax and LayerNormalization stay in floating point everywhere: they have no
 constant side, or are not listed."""

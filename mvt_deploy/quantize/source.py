@@ -127,9 +127,8 @@ def open_quantization_source(
     """
     wanted = rule(target)
     store = store or Int8Options(method=method).open_store()
-    search = bundle.graph("search", wanted.precision, (wanted.graphs,), search_size)
-    default = bundle.graph("search", wanted.precision, (wanted.graphs,))
-    template = bundle.graph("template", wanted.precision)
+    template, search = bundle.graphs(target, wanted.precision, search_size)
+    default = bundle.graphs(target, wanted.precision).search
     search_file, template_file = bundle.path(search), bundle.path(template)
     model, measured = onnx.load(search_file), bundle.path(default)
     names, measured_names = tensors_needed(model, target), tensors_needed(onnx.load(measured), target)

@@ -12,7 +12,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from mvt_deploy import bundle as bundles
+from mvt_deploy import load
 from mvt_deploy.assets import asset
+from mvt_deploy.backends.torch import TorchBackend
 from mvt_deploy.bundle import Gate, TensorInfo, TrackerSpec, graph_file, open_bundle, trim
 from mvt_deploy.crops import photograph_pairs
 from mvt_deploy.errors import BundleError
@@ -54,8 +56,12 @@ def test_the_rewrites_compute_the_same_function_at_every_side(model: MVT, side: 
     assert found.score_map.shape == (4, side // 16, side // 16)
     for a, b in zip(found, answer(model, side, 4), strict=True):
         assert (a - b).abs().max() < 1e-5
+    with TorchBackend(asset("mvt.safetensors"), search_size=side) as backend:
+        ours = backend.search(pairs.search, backend.template(pairs.template))
+    assert np.abs(ours.box - found.box.numpy()).max() < 1e-5, "the graph and the PyTorch backend scale sizes alike"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [192, 224, 320])
 def test_a_target_has_the_same_size_in_pixels_at_every_side(model: MVT, side: int) -> None:
     """The windows have one centre and one density, so the same target covers the same pixels of either crop."""
@@ -128,6 +134,9 @@ def test_a_bundle_of_two_sides(tmp_path: Path) -> None:
     features = runner(made.path(fp32.template))({"crop": pairs.template})
     boxes = [runner(made.path(g.search))({"crop": pairs.search, **features})["box"] for g in (fp32, quantised)]
     assert np.abs(np.asarray(boxes[0]) - np.asarray(boxes[1])).max() < 0.05
+    with load(made.folder, "torch", search_size=192) as backend:
+        ours = backend.search(pairs.search, backend.template(pairs.template))
+    assert np.abs(ours.box - np.asarray(boxes[0])).max() < 1e-4
 
     before = {path.name for path in made.folder.iterdir()}
     trimmed = trim(open_bundle(made.folder), ["ort"])

@@ -70,7 +70,7 @@ class _Lane:
     """A stream with everything one search of ``n`` targets needs, at addresses that never change."""
 
     def __init__(self, device: Device, engine: Engine, n: int, graphed: bool) -> None:
-        self._device, self._n, self._graphed = device, n, graphed
+        self._device, self._graphed = device, graphed
         self._stream = device.stream()
         tensors = engine.tensors
         self._memory = {name: device.allocate(t.size(n)) for name, t in tensors.items()}
