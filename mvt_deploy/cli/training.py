@@ -6,11 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
-
 from ..errors import TrainingError
-from ..training import StepReport, TrainConfig, budget_warning, from_json, small_budget, train
+from ..training import TrainConfig, budget_warning, from_json, small_budget, train
+from .bars import Bars
 from .options import say
 
 
@@ -56,26 +54,5 @@ def follow(
     """
     if config is not None and (warning := budget_warning(config, from_weights=start is not None)):
         say(f"warning: {warning}")
-    columns = (BarColumn(), TextColumn("{task.percentage:5.1f} %  {task.description}"))
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("reading data", total=1.0)
-
-        def show(report: StepReport) -> None:
-            bar.update(task, completed=report.done, description=_describe(report))
-
-        return train(data, output, config, start, device, resume, show, stop_after)
-
-
-def _describe(report: StepReport) -> str:
-    left = "" if report.seconds_left is None else f"  {_duration(report.seconds_left)} left"
-    means = report.means
-    return (
-        f"step {report.step}  loss {means['total']:.3f}  IoU {means['iou']:.3f}  hit {means['hit']:.2f}  "
-        f"{report.search_size} px  {report.rate:.1f} pairs/s{left}"
-    )
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    with Bars() as bars:
+        return train(data, output, config, start, device, resume, stop_after, bars)

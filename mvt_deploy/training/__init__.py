@@ -2,11 +2,10 @@
 
 from .config import TrainConfig, budget_warning, from_json, small_budget
 from .discover import TrainingData, discover
-from .loop import StepReport, train
+from .loop import train
 from .losses import tracking_loss
 
 __all__ = [
-    "StepReport",
     "TrainConfig",
     "TrainingData",
     "budget_warning",

@@ -37,7 +37,7 @@ def replace_slow_kernels(model: MVT) -> None:
 
 def _convolve_in_float32(module: nn.Conv2d, x: Tensor) -> Tensor:
     with torch.autocast("cpu", enabled=False):
-        return module._conv_forward(x.float(), module.weight, module.bias)
+        return module._conv_forward(x.float(), module.weight, module.bias)  # noqa: SLF001 (no public name does this)
 
 
 def _attend(module: Attention, tokens: Tensor) -> Tensor:

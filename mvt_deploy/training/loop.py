@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from ..errors import TrainingError
 from ..network import MVT, load_checkpoint
 from ..network.inference import prepare
 from ..process import keep_large_blocks
+from ..progress import SILENT, Progress, Task
 from .config import TrainConfig, from_json
 from .discover import TrainingData, discover
 from .distillation import Distillation, TeacherBackbone
@@ -26,7 +27,7 @@ from .init import initialise
 from .kernels import has_bf16, replace_slow_kernels
 from .losses import tracking_loss
 from .sampler import Batch, batches
-from .schedule import Clock, learning_rate, progress, stage_at
+from .schedule import Clock, done_share, learning_rate, stage_at
 from .state import BEST, LATEST, RunFolder
 from .validate import validate
 
@@ -35,7 +36,7 @@ _PATIENCE = 20  # steps in a row without a finite gradient before a run gives up
 
 
 @dataclass(frozen=True, slots=True)
-class StepReport:
+class _StepReport:
     """Where a run stands after an optimiser step.
 
     Attributes:
@@ -58,8 +59,12 @@ class StepReport:
     seconds_left: float | None
     means: dict[str, float]
 
-
-Listener = Callable[[StepReport], None]
+    def __str__(self) -> str:
+        left = "" if self.seconds_left is None else f"  {_duration(self.seconds_left)} left"
+        return (
+            f"step {self.step}  loss {self.means['total']:.3f}  IoU {self.means['iou']:.3f}  "
+            f"hit {self.means['hit']:.2f}  {self.search_size} px  {self.rate:.1f} pairs/s{left}"
+        )
 
 
 def train(
@@ -69,8 +74,8 @@ def train(
     start: Path | None = None,
     device: str = "auto",
     resume: bool = False,
-    listener: Listener | None = None,
     stop_after: float | None = None,
+    progress: Progress = SILENT,
 ) -> Path | None:
     """Train, or continue a run.
 
@@ -85,8 +90,8 @@ def train(
         start: Checkpoint to start from; random weights if None.
         device: ``cpu``, ``cuda``, ``cuda:1`` …, or ``auto``: a CUDA GPU where there is one.
         resume: Continue the run in ``output``.
-        listener: Called after every optimiser step.
         stop_after: Minutes after which the state is saved and the run stops, to be resumed later; None for no limit.
+        progress: Is told the percentage of the run that is done, with the figures of the last optimiser step.
 
     Returns:
         The path of the averaged weights; of the best ones where tracks are held back. None where ``stop_after`` ended
@@ -101,13 +106,17 @@ def train(
         config = from_json(run.read_config())
     config = config or TrainConfig()
     where = _device(device)
-    found = discover(data, config.hold_out)
+    with progress.task("reading training data"):
+        found = discover(data, config.hold_out)
     trainer = Trainer(config, found, run, where, start)
     if resume:
         trainer.resume()
     else:
         run.create(config.to_json())
-    trainer.run_to_end(listener or (lambda _report: None), stop_after)
+    with progress.task("training (%)", 100, 100 * trainer.done) as task:
+        last = trainer.run_to_end(task, stop_after)
+    if last is not None:
+        progress.message(str(last))
     if trainer.done < 1:
         return None
     return output / (BEST if found.held_back else LATEST)
@@ -212,15 +221,19 @@ class Trainer:
     @property
     def done(self) -> float:
         """Share of the run that is done."""
-        return progress(self.config, self.step, self.clock.elapsed)
+        return done_share(self.config, self.step, self.clock.elapsed)
 
-    def run_to_end(self, listener: Listener, stop_after: float | None = None) -> None:
+    def run_to_end(self, task: Task, stop_after: float | None = None) -> _StepReport | None:
         """Step until the schedule ends; save every few minutes and at the end.
 
         Args:
-            listener: Called after every optimiser step.
+            task: Is told the percentage done by every optimiser step.
             stop_after: Minutes after which the state is saved and the run stops before its end.
+
+        Returns:
+            Where the run stood after the last step; None where there was nothing left to do.
         """
+        report: _StepReport | None = None
         stop_at = math.inf if stop_after is None else time.monotonic() + 60 * stop_after
         pairs = self.step * self.config.batch
         stream = batches(self.data, self.config, pairs, pin=self.device.type == "cuda")
@@ -228,7 +241,7 @@ class Trainer:
         since, began = 0, self.clock.elapsed
         first_done, first_elapsed = self.done, self.clock.elapsed
         while self.done < 1 and time.monotonic() < stop_at:
-            before = time.monotonic()
+            before, done = time.monotonic(), self.done
             lr, size, figures = self._one_step(stream)
             self.clock.add(time.monotonic() - before)
             since += 1
@@ -238,14 +251,15 @@ class Trainer:
             advanced, spent = self.done - first_done, self.clock.elapsed - first_elapsed
             left = spent / advanced * (1 - self.done) if advanced > 0 else None
             means = {name: value / since for name, value in sums.items()}
-            report = StepReport(self.step, self.step * self.config.batch, self.done, lr, size, rate, left, means)
-            listener(report)
+            report = _StepReport(self.step, self.step * self.config.batch, self.done, lr, size, rate, left, means)
+            task.advance(100 * (self.done - done), str(report))
             if self.step % _LOG_STEPS == 0 or self.done >= 1:
                 self.run.log(_entry(report, self.clock.elapsed))
                 sums, since, began = {}, 0, self.clock.elapsed
             if self.clock.elapsed - self._saved_at >= 60 * self.config.save_minutes:
                 self.save()
         self.save()
+        return report
 
     def _one_step(self, stream: Iterator[Batch]) -> tuple[float, int, dict[str, float]]:
         """One optimiser step over ``accumulate`` passes.
@@ -323,7 +337,7 @@ def parameter_groups(model: MVT, config: TrainConfig, backbone_factor: float) ->
     return groups
 
 
-def _entry(report: StepReport, elapsed: float) -> dict[str, Any]:
+def _entry(report: _StepReport, elapsed: float) -> dict[str, Any]:
     """An entry of the log.
 
     Args:
@@ -340,3 +354,9 @@ def _entry(report: StepReport, elapsed: float) -> dict[str, Any]:
         "pairs_per_second": round(report.rate, 2),
         **{name: round(value, 5) for name, value in report.means.items()},
     }
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

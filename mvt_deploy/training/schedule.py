@@ -30,7 +30,7 @@ class Clock:
         self.elapsed += counted
 
 
-def progress(config: TrainConfig, step: int, elapsed: float) -> float:
+def done_share(config: TrainConfig, step: int, elapsed: float) -> float:
     """Share of the run that is done, 0..1: of its minutes where it has a budget, otherwise of its steps.
 
     Args:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from told import Told
 from training_data import make_data
 
 from mvt_deploy.errors import TrainingError
@@ -25,7 +26,7 @@ from mvt_deploy.training.config import Stage
 from mvt_deploy.training.init import initialise
 from mvt_deploy.training.loop import parameter_groups
 from mvt_deploy.training.pieces import pack, unpack
-from mvt_deploy.training.schedule import Clock, learning_rate, progress, stage_at
+from mvt_deploy.training.schedule import Clock, done_share, learning_rate, stage_at
 from mvt_deploy.training.validate import auroc
 
 TINY = TrainConfig(
@@ -75,8 +76,8 @@ def test_impossible_settings_are_refused(change: dict[str, object]) -> None:
 
 def test_schedule() -> None:
     config = TrainConfig(final_lr=0.1, warmup_steps=10, minutes=2.0)
-    assert progress(config, 10**6, 30.0) == 0.25
-    assert progress(TrainConfig(epochs=1, pairs_per_epoch=256), 1, 1e9) == 0.5
+    assert done_share(config, 10**6, 30.0) == 0.25
+    assert done_share(TrainConfig(epochs=1, pairs_per_epoch=256), 1, 1e9) == 0.5
     assert learning_rate(config, 0, 0.0) == pytest.approx(0.1)
     assert learning_rate(config, 50, 0.5) == pytest.approx(0.55)
     assert learning_rate(config, 50, 1.0) == pytest.approx(0.1)
@@ -117,7 +118,12 @@ def test_the_loss_falls_and_every_file_is_written(data: Path, tmp_path: Path) ->
     config = dataclasses.replace(
         TINY, pairs_per_epoch=400, batch=8, stages=(Stage(1.0, 64),), save_minutes=99.0, hold_out=("other",)
     )
-    weights = train(data, tmp_path / "run", config)
+    told = Told()
+    weights = train(data, tmp_path / "run", config, progress=told)
+    assert told.totals["training (%)"] == 100
+    assert told.done["training (%)"] == pytest.approx(100)
+    assert not told.open
+    assert told.messages[-1].startswith("step 50  loss ")
     assert weights is not None
     assert weights.name == "best.safetensors"
     entries = log_of(tmp_path / "run")
@@ -177,8 +183,10 @@ def test_sessions_continue_exactly(data: Path, tmp_path: Path) -> None:
         sessions += 1
         pack(run, tmp_path / "pieces", megabytes=20)
         unpack(tmp_path / "pieces", run)
-        weights = train(data, run, resume=True, stop_after=0.001)
+        told = Told()
+        weights = train(data, run, resume=True, stop_after=0.001, progress=told)
     assert sessions >= 2
+    assert told.done["training (%)"] == pytest.approx(100), "counted from where the run was resumed"
     assert whole is not None
     assert same_weights(whole, weights)
 
