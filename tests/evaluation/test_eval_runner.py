@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from evaluation_trees import Drift, Drifter, lasot, plain, walk
+from told import Told
 
 from mvt_deploy.errors import MissingExtra, UserError
 from mvt_deploy.evaluation.datasets import open_dataset
@@ -56,59 +57,6 @@ class FussyDrifter(Drifter):
         return super().update(frame)
 
 
-class Counted:
-    """A task that remembers."""
-
-    def __init__(self, total: float | None, done: float) -> None:
-        self.total, self.done = total, done
-        self.count = 0.0
-        self.names: list[str] = []
-
-    def advance(self, steps: float = 1, note: str | None = None) -> None:
-        self.count += steps
-        if note:
-            self.names.append(note)
-
-    def resize(self, total: float) -> None:
-        self.total = total
-
-    def finish(self) -> None:
-        pass
-
-    def __enter__(self) -> Counted:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
-class Recorder:
-    """A progress that remembers."""
-
-    def __init__(self) -> None:
-        self.tasks: dict[str, Counted] = {}
-
-    def message(self, text: str) -> None:
-        pass
-
-    def task(self, name: str, total: float | None = None, done: float = 0) -> Counted:
-        self.tasks[name] = Counted(total, done)
-        return self.tasks[name]
-
-    @property
-    def total(self) -> tuple[float | None, ...]:
-        sequences, frames = self.tasks["sequences"], self.tasks["frames"]
-        return sequences.total, frames.total, sequences.done, frames.done
-
-    @property
-    def count(self) -> float:
-        return self.tasks["frames"].count
-
-    @property
-    def names(self) -> list[str]:
-        return self.tasks["sequences"].names
-
-
 def files(folder: Path) -> dict[str, bytes]:
     """The boxes and scores of a run (times differ from run to run)."""
     return {p.name: p.read_bytes() for p in sorted((folder / "results").iterdir()) if not p.name.endswith("_time.txt")}
@@ -124,17 +72,17 @@ def test_track_follows_from_the_first_box(tmp_path: Path) -> None:
 
 def test_a_finished_sequence_is_not_tracked_again(tmp_path: Path) -> None:
     dataset, folder = open_dataset(plain(tmp_path / "data", LENGTHS)), ResultsFolder(tmp_path / "run")
-    first = Recorder()
+    first = Told()
     run_dataset(dataset, Drift(), folder, progress=first)
-    assert first.total == (4, 70, 0, 0)
-    assert (first.count, first.names) == (70, ["a", "b", "c", "d"])
+    assert (first.totals, first.before) == ({"sequences": 4, "frames": 70}, {"sequences": 0, "frames": 0})
+    assert (first.done["frames"], first.notes["sequences"]) == (70, ["a", "b", "c", "d"])
     whole = files(tmp_path / "run")
     (tmp_path / "run" / "results" / "b.txt").write_text("1,2,3,4\n", encoding="utf-8")  # cut short
     (tmp_path / "run" / "results" / "d_score.txt").unlink()
-    again = Recorder()
+    again = Told()
     run_dataset(dataset, Drift(), folder, progress=again)
-    assert again.total == (4, 70, 2, 19)
-    assert again.names == ["b", "d"]
+    assert (again.totals, again.before) == ({"sequences": 4, "frames": 70}, {"sequences": 2, "frames": 19})
+    assert again.notes["sequences"] == ["b", "d"]
     assert files(tmp_path / "run") == whole
     run_dataset(dataset, pytest.fail, folder)  # nothing left: no tracker is made
 
@@ -165,10 +113,10 @@ def test_an_error_names_the_sequence_and_keeps_the_finished_ones(tmp_path: Path)
 def test_processes_give_the_same_files(tmp_path: Path) -> None:
     dataset = open_dataset(plain(tmp_path / "data", LENGTHS))
     run_dataset(dataset, Drift(), ResultsFolder(tmp_path / "one"))
-    seen = Recorder()
+    seen = Told()
     run_dataset(dataset, Drift(), ResultsFolder(tmp_path / "two"), process_pool(2), seen)
     assert files(tmp_path / "two") == files(tmp_path / "one")
-    assert (seen.count, sorted(seen.names)) == (70, ["a", "b", "c", "d"])
+    assert (seen.done["frames"], sorted(seen.notes["sequences"])) == (70, ["a", "b", "c", "d"])
 
 
 @pytest.mark.slow
@@ -198,7 +146,7 @@ def test_ray_survives_a_killed_worker(tmp_path: Path, monkeypatch: pytest.Monkey
     run_dataset(dataset, Drift(), ResultsFolder(tmp_path / "one"))
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
-        seen = Recorder()
+        seen = Told()
         fatal = Fussy(die=True, mark=str(tmp_path / "died"))
         with open_executor(address="local") as executor:
             run_dataset(dataset, fatal, ResultsFolder(tmp_path / "ray"), executor, seen)
@@ -208,7 +156,7 @@ def test_ray_survives_a_killed_worker(tmp_path: Path, monkeypatch: pytest.Monkey
         ray.shutdown()
     assert (tmp_path / "died").exists()
     assert files(tmp_path / "ray") == files(tmp_path / "one")
-    assert (seen.count, sorted(seen.names)) == (70, ["a", "b", "c", "d"])
+    assert (seen.done["frames"], sorted(seen.notes["sequences"])) == (70, ["a", "b", "c", "d"])
     ours, theirs = (scores_of(dataset, ResultsFolder(tmp_path / name)) for name in ("ray", "one"))
     assert [{**s.parts, "fps_mean": 0, "fps_total": 0} for s in ours] == [
         {**s.parts, "fps_mean": 0, "fps_total": 0} for s in theirs
@@ -239,10 +187,10 @@ def test_a_tracker_that_cannot_be_made_is_said_before_the_bars_begin(tmp_path: P
     def refuse() -> Drifter:
         raise UserError("there is no such backend.")
 
-    dataset, seen = open_dataset(plain(tmp_path / "data", {"a": 3})), Recorder()
+    dataset, seen = open_dataset(plain(tmp_path / "data", {"a": 3})), Told()
     with pytest.raises(UserError, match="no such backend"):
         run_dataset(dataset, refuse, ResultsFolder(tmp_path / "run"), progress=seen)
-    assert seen.tasks == {}
+    assert seen.begun == []
 
 
 def test_long_sequences_go_first(tmp_path: Path) -> None:

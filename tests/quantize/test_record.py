@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from told import Told
 from typer.testing import CliRunner
 
 from mvt_deploy import load
@@ -16,7 +16,6 @@ from mvt_deploy.assets import asset
 from mvt_deploy.cli.main import app
 from mvt_deploy.errors import CalibrationError
 from mvt_deploy.geometry import crop, crop_window
-from mvt_deploy.progress import SILENT, Task
 from mvt_deploy.quantize.calibration_set import INDEX, Recording, read_crops, require_place, write_crops
 from mvt_deploy.quantize.record import ClipTarget, record
 from mvt_deploy.video.demo import frames
@@ -36,24 +35,12 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_pairs_lie_along_the_path_and_beside_it(bundle: Path, clip: Path) -> None:
     first = next(iter(frames()))
-    tracked = Counter[str]()
-
-    class Counting:
-        """Counts the frames of each clip."""
-
-        def message(self, text: str) -> None:
-            pass
-
-        def task(self, name: str, total: float | None = None, done: float = 0) -> Task:
-            task = SILENT.task(name)
-            task.advance = lambda steps=1, note=None: tracked.update({name: int(steps)})  # type: ignore[method-assign]
-            assert total == 45
-            return task
-
-    with_scores = record(load(bundle), [ClipTarget(open_source(clip), first[1])], 20, progress=Counting())
-    assert tracked == {"scene": 45}
+    told = Told()
+    with_scores = record(load(bundle), [ClipTarget(open_source(clip), first[1])], 20, progress=told)
+    assert (told.totals, told.done) == ({"scene": 45}, {"scene": 45})
     kinds = [one.kind for one in with_scores]
     assert (kinds.count("path"), kinds.count("hard"), kinds.count("jitter")) == (10, 5, 5)
     expected = crop(first[0], crop_window(first[1], 2.0), 128)
@@ -74,6 +61,7 @@ def test_a_lost_target_is_refused(bundle: Path, tmp_path: Path) -> None:
         record(load(bundle), [ClipTarget(open_source(tmp_path), next(iter(frames()))[1])], 16)
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_set_that_reads_back(bundle: Path, clip: Path, tmp_path: Path) -> None:
     place = tmp_path / "own"
     arguments = ["calibrate", str(clip), "-o", str(place), "--pairs", "16", "--model", str(bundle)]

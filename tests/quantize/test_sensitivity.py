@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from told import Told
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("torch")
@@ -43,37 +44,6 @@ def some(model: Any, target: str) -> list[str]:
     return candidates(model, target)[::12]
 
 
-class Counting:
-    """A progress that keeps what it was told, and interrupts the work after some steps."""
-
-    def __init__(self, stop_after: int = 99) -> None:
-        self.steps, self.told, self._stop = 0, (0, 0), stop_after
-
-    def message(self, text: str) -> None:
-        pass
-
-    def task(self, name: str, total: float | None = None, done: float = 0) -> Counting:
-        self.told = (int(done), int(total or 0))
-        return self
-
-    def advance(self, steps: float = 1, note: str | None = None) -> None:
-        self.steps += int(steps)
-        if self.steps == self._stop:
-            raise KeyboardInterrupt
-
-    def resize(self, total: float) -> None:
-        pass
-
-    def finish(self) -> None:
-        pass
-
-    def __enter__(self) -> Counting:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
 def test_a_graph_against_itself(source: tuple[Path, Any, Any]) -> None:
     template, model, _ = source
     error = Probe(template, model, PAIRS).error(model.graph.node[3].name, model)
@@ -81,6 +51,7 @@ def test_a_graph_against_itself(source: tuple[Path, Any, Any]) -> None:
     assert (error.box_mean, error.box_p95, error.score_mean, error.score_max) == pytest.approx((0, 0, 0, 0), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_an_error_by_hand(source: tuple[Path, Any, Any]) -> None:
     """Boxes twice as wide, about the same centre, have half an IoU; the scores stay."""
     template, model, _ = source
@@ -111,28 +82,28 @@ def test_the_layer_with_a_bad_range_ranks_first_and_an_interrupted_run_goes_on(
     cut = {**ranges, read: (low / 20, high / 20)}
     probe, state = Probe(template, model, PAIRS), tmp_path / "state.json"
 
-    def run(progress: Counting, of: dict[str, tuple[float, float]] = cut) -> list[LayerError]:
+    def run(progress: Told, of: dict[str, tuple[float, float]] = cut) -> list[LayerError]:
         return rank(probe, model, of, "openvino", layers=layers, state=state, progress=progress)
 
     with pytest.raises(KeyboardInterrupt):
-        run(Counting(stop_after=2))
+        run(Told(interrupt_after=2))
     assert len(json.loads(state.read_text())["layers"]) == 2
-    resumed = Counting()
+    resumed = Told()
     ranking = run(resumed)
-    assert resumed.told == (2, len(layers))
+    assert [*resumed.before.values(), *resumed.totals.values()] == [2, len(layers)]
     assert resumed.steps == len(layers) - 2
     assert {error.name for error in ranking} == set(layers)
     assert ranking[0].name == bad
     assert ranking[0].added > 3 * ranking[1].added > 0
     alone = quantize(model, cut, "openvino", keep=[n for n in candidates(model, "openvino") if n != bad])
     assert ranking[0] == probe.error(bad, alone), "each layer was quantised alone"
-    again = Counting()
+    again = Told()
     assert run(again) == ranking
     assert again.steps == 0
-    other = Counting(stop_after=1)  # with other ranges the file is another graph's
+    other = Told(interrupt_after=1)  # with other ranges the file is another graph's
     with pytest.raises(KeyboardInterrupt):
         run(other, ranges)
-    assert other.told == (0, len(layers))
+    assert [*other.before.values(), *other.totals.values()] == [0, len(layers)]
     state.write_text("{")
     with pytest.raises(UserError, match="remove it"):
         run(again)

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from told import Told
 
 trt = pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install '.[trt-rtx]'")
 onnx = pytest.importorskip("onnx")
@@ -35,51 +36,15 @@ def copied(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return open_bundle(folder)
 
 
-class Recorded:
-    """A progress that remembers."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.begun: list[str] = []
-        self.steps = 0.0
-        self.ended: list[str] = []
-
-    def message(self, text: str) -> None:
-        self.said.append(text)
-
-    def task(self, name: str, total: float | None = None, done: float = 0) -> RecordedTask:
-        self.begun.append(name)
-        return RecordedTask(self, name)
-
-
-class RecordedTask:
-    def __init__(self, record: Recorded, name: str) -> None:
-        self.record, self.name = record, name
-
-    def resize(self, total: float) -> None:
-        pass
-
-    def __enter__(self) -> RecordedTask:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.finish()
-
-    def advance(self, steps: float = 1, note: str | None = None) -> None:
-        self.record.steps += steps
-
-    def finish(self) -> None:
-        self.record.ended.append(self.name)
-
-
 def test_fp16_for_one_and_for_any_number(copied: Bundle, rtx: Flavour) -> None:
-    progress = Recorded()
+    progress = Told()
     template, search = build_engines(copied, "fp16", rtx, None, BuildOptions(), progress)
-    assert [s.split(" with ")[0] for s in progress.said] == [
+    assert [s.split(" with ")[0] for s in progress.messages] == [
         "building template.fp16.engine",
         "building search.fp16.engine",
     ]
-    assert sorted(progress.begun) == sorted(progress.ended)
+    assert progress.begun
+    assert not progress.open
     assert progress.steps > 0
     folder = copied.engines / f"tensorrt_rtx-{rtx.version}-any"
     assert search.path == folder / "search.fp16.engine"

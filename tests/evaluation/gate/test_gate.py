@@ -12,6 +12,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from fake_backend import Crops, FakeBackend, SearchResult
+from told import Told
 from typer.testing import CliRunner
 
 from mvt_deploy.bundle import Gate, parse
@@ -51,33 +52,6 @@ class Still(FakeBackend):
             raise NonFiniteError("not finite")
         x = 0.5 + (self._shift if self._frame == 1 else 0)
         return SearchResult(np.array([[x, 0.5, 0.25, 0.25]], np.float32), np.array([self._score], np.float32))
-
-
-class Counter:
-    """A progress, and its own only task, that counts steps."""
-
-    steps = 0.0
-
-    def message(self, text: str) -> None:
-        pass
-
-    def task(self, name: str, total: float | None = None, done: float = 0) -> Counter:
-        return self
-
-    def advance(self, steps: float = 1, note: str | None = None) -> None:
-        self.steps += steps
-
-    def resize(self, total: float) -> None:
-        pass
-
-    def finish(self) -> None:
-        pass
-
-    def __enter__(self) -> Counter:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
 
 
 def still(name: str = "a", count: int = 5, labelled: bool = True) -> GateClip:
@@ -208,6 +182,7 @@ def test_limits_by_precision_and_side() -> None:
     assert limit_for("int8", "auto") == max(LIMITS["int8"], AUTO_LIMIT)
 
 
+@pytest.mark.slow
 def test_a_search_size_is_judged_like_a_precision(tmp_path: Path) -> None:
     """On graphs of a few kilobytes, whose box follows the colours of the crop: another side gives another box."""
     sys.path.insert(0, str(Path(__file__).parents[2] / "fuzz"))
@@ -273,7 +248,7 @@ def test_truth_of_rendered_clips_follows_the_picture() -> None:
 
 @pytest.mark.slow
 def test_fp16_follows_the_path_of_fp32(bundle: Path) -> None:
-    counted = Counter()
+    counted = Told()
     judge = Judge(rendered(9), progress=counted)
     gate = judge(bundle, "fp16", "portable")
     assert gate.passed
