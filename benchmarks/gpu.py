@@ -151,12 +151,12 @@ def main() -> int:
                 continue
             if side not in expected:
                 pairs = photograph_pairs(batches[-1], search_size=side)
-                expected[side] = pairs, _expected(pairs, side)
+                expected[side] = pairs, expected_results(pairs, side)
             label, precision = candidate.label, candidate.precision
             row = measure(label, precision, candidate.open, *expected[side], limits, arguments.seconds, judge, batches)
             row.search_size = side
             rows.append(row)
-            say(_line(row))
+            say(line(row))
     compare_with_eager(rows)
     report = {
         "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -455,7 +455,7 @@ def _rate(work: Callable[[], object], seconds: float) -> float:
     return calls / elapsed
 
 
-def _expected(pairs: CropPairs, side: int = 256) -> SearchResult:
+def expected_results(pairs: CropPairs, side: int = 256) -> SearchResult:
     from mvt_deploy.backends.torch import TorchBackend
 
     model = TorchBackend(asset("mvt.safetensors"), search_size=side)
@@ -490,7 +490,7 @@ def _machine() -> dict[str, Any]:
     }
 
 
-def _line(row: Row) -> str:
+def line(row: Row) -> str:
     if row.skipped:
         return f"  {row.label}: left out ({row.skipped})"
     best = max({**row.targets_per_second, **row.pipelined_targets_per_second}.values())

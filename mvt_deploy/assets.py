@@ -6,7 +6,8 @@ from pathlib import Path
 
 from .errors import UserError
 
-_PACKAGED = Path(__file__).parent / "data"
+PACKAGED = Path(__file__).parent / "data"
+"""Folder that an installed wheel keeps its files in; a clone has none."""
 _CLONE = Path(__file__).parent.parent
 _PLACES = {  # in the wheel, in a clone
     "mvt.safetensors": ("bundle/checkpoint.safetensors", "models/mvt.safetensors"),
@@ -27,7 +28,7 @@ def asset(name: str) -> Path:
         UserError: This installation lacks the file.
     """
     packaged, cloned = _PLACES[name]
-    for place in (_PACKAGED / packaged, _CLONE / cloned):
+    for place in (PACKAGED / packaged, _CLONE / cloned):
         if place.exists():
             return place
     raise UserError(f"this installation of mvt-deploy lacks its file '{name}': install it again.")
@@ -35,5 +36,5 @@ def asset(name: str) -> Path:
 
 def shipped_bundle() -> Path | None:
     """The folder of the bundle that the wheel carries; None in a clone, or in a wheel that was built without it."""
-    folder = _PACKAGED / "bundle"
+    folder = PACKAGED / "bundle"
     return folder if (folder / "manifest.json").is_file() else None

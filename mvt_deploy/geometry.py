@@ -22,7 +22,7 @@ CLIP_MARGIN = 10.0
 
 LARGEST_SIDE = 1 << 30
 """Largest side of a window in pixels; boxes that need a larger one are refused."""
-_LAID_OUT = 8192
+LARGEST_LAID_OUT = 8192
 """Side in pixels up to which a window is laid out in memory (200 MB) before it is scaled; wider ones are sampled."""
 
 BGRImage = npt.NDArray[np.uint8]
@@ -170,7 +170,7 @@ def crop(frame: BGRImage, window: CropWindow, size: int, out: BGRImage | None = 
     if left + right >= window.side or top + bottom >= window.side:  # nothing of the frame is in the window
         out[:] = 0
         return out
-    if window.side > _LAID_OUT:
+    if window.side > LARGEST_LAID_OUT:
         out[:] = _sampled(frame, window, size)
         return out
     patch = frame[window.y + top : window.y + window.side - bottom, window.x + left : window.x + window.side - right]

@@ -30,7 +30,7 @@ def wheel(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     """The package as a wheel has it: with a ready bundle in its data folder."""
     data = tmp_path / "data"
     shutil.copytree(bundle, data / "bundle", copy_function=os.link)
-    monkeypatch.setattr(assets, "_PACKAGED", data)
+    monkeypatch.setattr(assets, "PACKAGED", data)
     return data / "bundle"
 
 

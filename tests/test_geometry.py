@@ -175,7 +175,7 @@ def test_sampling_a_window_is_scaling_it(x: int, y: int, side: int, width: int, 
     window = CropWindow(x, y, side)
     with pytest.MonkeyPatch.context() as patch:
         wanted = crop(frame, window, 48)
-        patch.setattr(geometry, "_LAID_OUT", 0)
+        patch.setattr(geometry, "LARGEST_LAID_OUT", 0)
         assert np.abs(crop(frame, window, 48).astype(int) - wanted).max() <= 1
 
 

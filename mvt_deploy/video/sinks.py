@@ -26,7 +26,9 @@ from .pipeline import Step
 from .sources import fit_for_opencv
 
 _SPARE_BYTES = 32 << 20  # left free on the disk, so that the video can still be closed
-_POLL_SECONDS, _READER_SECONDS = 0.2, 2.0  # how often, and how long once stopped, JSON lines wait for their reader
+READER_SECONDS = 2.0
+"""How long a stopped run waits for the reader of its JSON lines."""
+_POLL_SECONDS = 0.2  # between two looks at whether the reader of JSON lines reads on
 _DROPPED_SECONDS = 60.0  # between two records of dropped frames
 _SPACE_EVERY = 50  # frames between two looks at the free space
 _LONGEST_STILL = 60.0  # seconds that one frame is shown for at most, where a source was away or its clock jumps
@@ -261,7 +263,7 @@ class JsonSink:
 
     def stop(self) -> None:
         """Give a reader that has stopped reading a moment; then lines are dropped."""
-        self._until = self._until or time.monotonic() + _READER_SECONDS
+        self._until = self._until or time.monotonic() + READER_SECONDS
 
     def _send(self, line: str) -> None:
         if self._stream is not sys.stdout or os.name == "nt":

@@ -30,14 +30,16 @@ from .events import fields, log
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".jp2", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 DEFAULT_FPS = 30.0
 """Frames per second of sources that do not state a usable rate."""
+STREAM_TIMEOUT = 10.0
+"""Seconds after which a network stream that stays silent has ended."""
+RECONNECT_WAITS = (0.5, 30.0)
+"""Seconds before a live source is tried again: doubled after every failure, from the first value to the last."""
 
 _EXACT_COUNT = frozenset({".avi", ".m4v", ".mov", ".mp4"})  # their headers count frames; the others give a duration
 _LONGEST_STEP = 3600.0  # seconds from one frame to the next: a time stamp further on is damaged
-_TIMEOUT_MS = 10_000  # a network stream that stays silent longer than this has ended
 _TRUSTED_FPS = (0.1, 480.0)  # a rate outside is often a time base, and is measured on the first two frames
 _MEASURED_FPS = (0.1, 10_000.0)
 _SNIFFED_BYTES = 4096
-_FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0  # seconds before a source is tried again; doubled from the first to the last
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -426,7 +428,7 @@ class LiveSource(Source):
         self.count = _frame_count(self._capture)
         self._started: float | None = None
         self._index = 0
-        self._wait = _FIRST_WAIT
+        self._wait = RECONNECT_WAITS[0]
         self._gone: float | None = None
         self._stopped = threading.Event()
 
@@ -457,7 +459,7 @@ class LiveSource(Source):
             log.warning("'%s' gives no frames: trying to open it again", self.name, extra=fields(frame=self._index))
         self._capture.release()
         while not self._stopped.wait(self._wait):
-            self._wait = min(2 * self._wait, _LONGEST_WAIT)
+            self._wait = min(2 * self._wait, RECONNECT_WAITS[1])
             try:
                 self._capture = _open_live(self._device)
             except SourceError:
@@ -467,7 +469,7 @@ class LiveSource(Source):
 
     def _came_back(self, seconds: float) -> None:
         self.reconnects += 1
-        self._wait, self._gone = _FIRST_WAIT, None
+        self._wait, self._gone = RECONNECT_WAITS[0], None
         log.warning("'%s' is back after %.1f s", self.name, seconds, extra=fields(reconnects=self.reconnects))
 
 
@@ -476,7 +478,8 @@ def _open_live(device: int | str) -> cv2.VideoCapture:
         capture = cv2.VideoCapture(device)
         remedy = f"camera {device} cannot be opened: check that it is connected, free and readable by you."
     else:
-        timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _TIMEOUT_MS]
+        limit = round(1000 * STREAM_TIMEOUT)
+        timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit]
         capture = cv2.VideoCapture(device, cv2.CAP_FFMPEG, timeouts)
         if not capture.isOpened():  # for instance a build of OpenCV that has GStreamer only
             capture = cv2.VideoCapture(device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import time
 from functools import partial
@@ -90,6 +91,7 @@ def test_one_session_serves_batches_of_any_size(opened: tuple[Backend, float], p
         )
 
 
+@pytest.mark.slow
 def test_auto_takes_the_fastest_that_agrees(bundle: Path, pairs: CropPairs, reference: SearchResult) -> None:
     model = load(bundle, provider="auto")
     found = model.search(pairs.search, model.template(pairs.template))
@@ -165,6 +167,7 @@ def test_a_closed_model_says_so(bundle: Path, pairs: CropPairs, backend: str) ->
         model.search(pairs.search[:1], features)
 
 
+@pytest.mark.slow
 def test_openvino_keeps_few_compiled_graphs(bundle: Path, pairs: CropPairs) -> None:
     """One for every number of targets ever seen would take all memory in the end."""
     pytest.importorskip("openvino")
@@ -254,11 +257,16 @@ def test_the_allocator_is_set_unless_the_environment_does(monkeypatch: pytest.Mo
 
     calls: list[tuple[int, int]] = []
 
-    def mallopt(name: int, value: int) -> bool:
-        calls.append((name, value))
-        return True
+    class CLibrary:
+        def __init__(self, name: str | None) -> None:
+            assert name is None, "the C library of this process"
 
-    monkeypatch.setattr(process, "_mallopt", mallopt)
+        @staticmethod
+        def mallopt(name: int, value: int) -> int:
+            calls.append((name, value))
+            return 1
+
+    monkeypatch.setattr(ctypes, "CDLL", CLibrary)
     for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_ARENA_MAX"):
         monkeypatch.delenv(name, raising=False)
     assert process.steady_heap()

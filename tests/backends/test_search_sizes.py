@@ -106,6 +106,7 @@ def test_a_side_without_an_engine(tmp_path: Path) -> None:
         opened(bundle, "trt", "auto")
 
 
+@pytest.mark.slow
 def test_pytorch_takes_any_side() -> None:
     """The same target at the same density: the boxes agree within a pixel, whatever is around it."""
     pytest.importorskip("torch")

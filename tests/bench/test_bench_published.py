@@ -60,6 +60,7 @@ def test_the_graph_is_kept_and_needs_no_export_the_second_time(bundle: Path, mon
     assert cached_graph(opened) == path
 
 
+@pytest.mark.slow
 def test_peak_memory_is_the_fresh_process_own(bundle: Path) -> None:
     ballast = np.ones(100_000_000)  # 800 MB: a process inherits its parent's ru_maxrss over fork and exec
     found = candidate_start(Candidate(), open_bundle(bundle))
@@ -68,6 +69,7 @@ def test_peak_memory_is_the_fresh_process_own(bundle: Path) -> None:
     assert found["first_box_s"] > 0.05
 
 
+@pytest.mark.slow
 def test_a_process_that_fails_has_no_figures(bundle: Path) -> None:
     assert candidate_start(Candidate("torch", precision="fp16"), open_bundle(bundle)) == {}
 
@@ -133,6 +135,7 @@ def test_without_the_extra_the_baseline_is_left_out_and_that_is_said(
     assert any("mvt-deploy[export]" in line for line in told.messages)
 
 
+@pytest.mark.slow
 def test_a_candidate_that_cannot_run_here_leaves_the_others(
     settings: session.BenchSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

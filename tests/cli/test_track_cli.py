@@ -52,6 +52,7 @@ def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
         assert word in last
 
 
+@pytest.mark.slow
 def test_a_video_with_ground_truth(clip: Path, bundle: Path, tmp_path: Path) -> None:
     done = mvt("track", clip, "--model", bundle, "--results", "out/r.txt", "--json", "-o", "out/v.mp4", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -67,6 +68,7 @@ def test_a_video_with_ground_truth(clip: Path, bundle: Path, tmp_path: Path) -> 
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["r.txt", "r_time.txt", "v.mp4"]
 
 
+@pytest.mark.slow
 def test_default_video_and_two_targets(clip: Path, bundle: Path, tmp_path: Path) -> None:
     boxes = ["--init-box", "100,200,120,90", "--init-box", "500,100,80,80"]
     done = mvt("track", clip, "--model", bundle, *boxes, "--results", "r.txt", cwd=tmp_path)
@@ -76,6 +78,7 @@ def test_default_video_and_two_targets(clip: Path, bundle: Path, tmp_path: Path)
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_bad_input(clip: Path, bundle: Path, tmp_path: Path) -> None:
     model = ("--model", bundle)
     (tmp_path / "text.mp4").write_text("no video")
@@ -107,6 +110,7 @@ def test_a_grid_for_those_without_a_screen(clip: Path, tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="a shell's pipe")
 def test_a_reader_that_wants_one_line_gets_it_and_the_file_is_finished(
     clip: Path, bundle: Path, tmp_path: Path
@@ -137,6 +141,7 @@ def test_the_tracker_chooses_how_far_to_look(clip: Path, bundle: Path, tmp_path:
     assert float(done.stderr.split("AO ")[1].split()[0]) > 0.6
 
 
+@pytest.mark.slow
 def test_a_damaged_bundle(clip: Path, bundle: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
     shutil.copy(copy / "template.onnx", copy / "search.ort.onnx")
@@ -145,6 +150,7 @@ def test_a_damaged_bundle(clip: Path, bundle: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "b").exists()
 
 
+@pytest.mark.slow
 def test_a_video_that_ends_early_keeps_its_frames(clip: Path, bundle: Path, tmp_path: Path) -> None:
     data = clip.read_bytes()
     (tmp_path / "cut.avi").write_bytes(data[: len(data) // 2])
@@ -158,6 +164,7 @@ def test_a_video_that_ends_early_keeps_its_frames(clip: Path, bundle: Path, tmp_
     assert cv2.VideoCapture(str(tmp_path / "cut.tracked.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == kept
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_ctrl_c_keeps_what_was_tracked(clip: Path, bundle: Path, tmp_path: Path) -> None:
     folder = tmp_path / "long"
@@ -184,6 +191,7 @@ def test_ctrl_c_keeps_what_was_tracked(clip: Path, bundle: Path, tmp_path: Path)
     assert cv2.VideoCapture(str(tmp_path / "long.tracked.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == kept
 
 
+@pytest.mark.slow
 def test_doctor(tmp_path: Path) -> None:
     done = mvt("doctor", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

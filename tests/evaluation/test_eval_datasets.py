@@ -12,7 +12,7 @@ from evaluation_trees import HEIGHT, WIDTH, got10k, lasot, otb, plain, walk, wri
 
 from mvt_deploy.evaluation.attributes import derive
 from mvt_deploy.evaluation.datasets import FORMATS, open_dataset
-from mvt_deploy.evaluation.datasets.otb import _labels
+from mvt_deploy.evaluation.datasets.otb import LABELS
 from mvt_deploy.evaluation.sequence import DatasetError
 from mvt_deploy.groundtruth import box_around
 
@@ -92,7 +92,7 @@ def test_otb_matches_the_got10k_reader(tmp_path: Path) -> None:
 
 
 def test_otb_knows_the_attributes_of_all_its_folders() -> None:
-    labels = _labels()
+    labels = LABELS
     assert len(labels) == 98  # Jogging and Skating2 have two targets: 100 sequences
     assert labels["Basketball"] == ("IV", "OCC", "DEF", "OPR", "BC")
     counts = {short: sum(short in a for a in labels.values()) for short in ("OCC", "LR", "OV")}

@@ -62,6 +62,7 @@ def report() -> EvaluationReport:
     )
 
 
+@pytest.mark.slow
 def test_evaluate_writes_everything_and_resumes(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     dataset = open_dataset(plain(tmp_path / "data", LENGTHS))

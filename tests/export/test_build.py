@@ -21,7 +21,7 @@ from mvt_deploy.assets import asset
 from mvt_deploy.crops import photograph_pairs
 from mvt_deploy.errors import BundleError, ParityError
 from mvt_deploy.export import export_bundle
-from mvt_deploy.export.parity import TOLERANCE, measure, reference
+from mvt_deploy.export.parity import TOLERANCE, Batch, measure, reference
 from mvt_deploy.export.session import runner
 from mvt_deploy.geometry import clip, crop, crop_window, map_back
 from mvt_deploy.network import load_checkpoint
@@ -87,9 +87,14 @@ def test_no_trace_of_the_exporting_machine(bundle: Path) -> None:
             assert word not in content, path.name
 
 
+@pytest.fixture(scope="module")
+def batches() -> list[Batch]:
+    """What PyTorch answers on crops of photographs."""
+    return reference(load_checkpoint(asset("mvt.safetensors")), photograph_pairs(4))
+
+
 @pytest.mark.parametrize("what", ["score", "box", "nan"])
-def test_a_graph_that_is_off_is_refused(bundle: Path, what: str) -> None:
-    batches = reference(load_checkpoint(asset("mvt.safetensors")), photograph_pairs(4))
+def test_a_graph_that_is_off_is_refused(bundle: Path, batches: list[Batch], what: str) -> None:
     search = runner(bundle / "search.onnx")
 
     def off(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -106,6 +111,7 @@ def test_a_graph_that_is_off_is_refused(bundle: Path, what: str) -> None:
         measure(template, off, batches, "fp32")
 
 
+@pytest.mark.slow
 def test_a_failed_export_leaves_the_old_bundle(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "mvt"
     shutil.copytree(bundle, folder)
@@ -185,6 +191,7 @@ def test_the_judge_is_asked_about_every_search_graph_below_fp32_and_decides(
     assert asked == (below if force else below[:1])
 
 
+@pytest.mark.slow
 def test_a_graph_over_the_budget_keeps_layers_in_floating_point_and_is_judged_once_as_it_is_written(
     copied: bundles.Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,6 +224,7 @@ def test_a_graph_over_the_budget_keeps_layers_in_floating_point_and_is_judged_on
     assert judged == opened
 
 
+@pytest.mark.slow
 def test_a_refused_graph_leaves_the_old_bundle(bundle: Path, tmp_path: Path) -> None:
     """The export is refused after its graphs were written."""
     folder = tmp_path / "mvt"

@@ -26,7 +26,7 @@ class Camera:
         self.visitors = 0
         self._port = 0
         self._server: ThreadingHTTPServer | None = None
-        self._pulled = threading.Event()
+        self.pulled = threading.Event()
         self.plug_in()
 
     @property
@@ -37,7 +37,7 @@ class Camera:
     def plug_in(self) -> None:
         """Start to serve."""
         camera = self
-        self._pulled.clear()
+        self.pulled.clear()
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
@@ -45,7 +45,7 @@ class Camera:
                 self.send_response(200)
                 self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
                 self.end_headers()
-                while not camera._pulled.wait(1 / camera.fps):
+                while not camera.pulled.wait(1 / camera.fps):
                     if camera.silent:
                         continue
                     data = cv2.imencode(".jpg", camera.picture)[1].tobytes()
@@ -76,7 +76,7 @@ class Camera:
 
     def pull_out(self) -> None:
         """Break every connection and accept none."""
-        self._pulled.set()
+        self.pulled.set()
         if self._server is not None:
             self._server.shutdown()
             self._server.socket.close()

@@ -94,9 +94,8 @@ class Pictures(Source):
 @pytest.fixture
 def camera(monkeypatch: pytest.MonkeyPatch) -> Iterator[cameras.Camera]:
     """A camera on the network, with time limits a test can wait for."""
-    monkeypatch.setattr(sources, "_TIMEOUT_MS", 700)
-    monkeypatch.setattr(sources, "_FIRST_WAIT", 0.05)
-    monkeypatch.setattr(sources, "_LONGEST_WAIT", 0.2)
+    monkeypatch.setattr(sources, "STREAM_TIMEOUT", 0.7)
+    monkeypatch.setattr(sources, "RECONNECT_WAITS", (0.05, 0.2))
     made = cameras.Camera()
     yield made
     made.pull_out()

@@ -52,7 +52,7 @@ def test_a_row(script: ModuleType, bundle: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(script, "BATCHES", (1, 2))
     monkeypatch.setattr(script, "MIN_ROUNDS", 3)
     pairs = photograph_pairs(4)
-    expected = script._expected(pairs)
+    expected = script.expected_results(pairs)
     limits = script.Limits(100.0, {"fp32": 1.0, "fp16": 2.0}, 10**9, 5 * 10**6, 10**6)
     row = script.measure("ort", "fp32", lambda: load(bundle), pairs, expected, limits, 0.05)
     assert row.skipped == ""
@@ -69,7 +69,7 @@ def test_a_row(script: ModuleType, bundle: Path, monkeypatch: pytest.MonkeyPatch
         raise BackendError("not here")
 
     assert script.measure("x", "fp16", refuses, pairs, expected, limits, 0.05).skipped == "not here"
-    assert "left out (not here)" in script._line(script.measure("x", "fp16", refuses, pairs, expected, limits, 0.05))
+    assert "left out (not here)" in script.line(script.measure("x", "fp16", refuses, pairs, expected, limits, 0.05))
 
 
 @pytest.mark.slow

@@ -122,7 +122,7 @@ def test_a_reader_that_stops_reading_does_not_hold_a_stopped_run(monkeypatch: py
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as reader, os.fdopen(writing, "w") as writer:
         monkeypatch.setattr(sys, "stdout", writer)
-        monkeypatch.setattr(sinks, "_READER_SECONDS", 0.3)
+        monkeypatch.setattr(sinks, "READER_SECONDS", 0.3)
         sink, written = JsonSink(), []
 
         def write() -> None:

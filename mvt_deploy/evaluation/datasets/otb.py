@@ -43,12 +43,10 @@ _ATTRIBUTES = (
     "SV OCC DEF; Trellis IV SV IPR OPR BC; Twinnings SV OPR; Vase SV FM IPR; Walking SV OCC DEF; Walking2 SV OCC "
     "LR; Woman IV SV OCC DEF MB FM OPR"
 )
-"""The benchmark's labels (TPAMI 2015) by folder."""
-
-
-def _labels() -> dict[str, tuple[str, ...]]:
-    rows = [row.split() for row in _ATTRIBUTES.split(";")]
-    return {row[0]: tuple(row[1:]) for row in rows}
+LABELS: dict[str, tuple[str, ...]] = {
+    name: tuple(labels) for name, *labels in (row.split() for row in _ATTRIBUTES.split(";"))
+}
+"""The benchmark's attributes (TPAMI 2015) by folder."""
 
 
 def _truths(folder: Path) -> list[Path]:
@@ -66,14 +64,13 @@ def _matches(root: Path) -> bool:
 
 def _load(root: Path, split: str | None) -> Dataset:
     choose(split, ("OTB-100",), "OTB")
-    labels = _labels()
     here = [folder for folder in folders(root) if _is_sequence(folder)]
-    sequences = tuple(_sequence(folder, truth, labels, root) for folder in here for truth in _truths(folder))
+    sequences = tuple(_sequence(folder, truth, root) for folder in here for truth in _truths(folder))
     part = "" if len(sequences) == 100 else f", {len(sequences)} sequences"
     return Dataset(f"OTB-100{part}", "otb", root, sequences)
 
 
-def _sequence(folder: Path, file: Path, labels: dict[str, tuple[str, ...]], root: Path) -> Sequence:
+def _sequence(folder: Path, file: Path, root: Path) -> Sequence:
     target = re.fullmatch(r"groundtruth_rect\.(\d+)\.txt", file.name)
     name = f"{folder.name}-{target[1]}" if target else folder.name
     images = frames(folder / "img")
@@ -81,7 +78,7 @@ def _sequence(folder: Path, file: Path, labels: dict[str, tuple[str, ...]], root
         first, last = _RANGES[folder.name]
         images = tuple(p for p in images if first <= int(p.stem) <= last)
     truth = read_boxes(file)
-    if len(images) > len(truth) and folder.name not in labels:
+    if len(images) > len(truth) and folder.name not in LABELS:
         raise DatasetError(
             f"{folder} has {len(images)} images for {len(truth)} boxes and is no sequence of OTB-100 whose frame range "
             "is known: remove the images without a box, or use --format folder."
@@ -95,7 +92,7 @@ def _sequence(folder: Path, file: Path, labels: dict[str, tuple[str, ...]], root
             for n in (name, folder.name, name.lower())
             if (a := read_attributes(root / "att" / f"{n}.txt", OTB)) is not None
         ),
-        labels.get(folder.name),
+        LABELS.get(folder.name),
     )
     return Sequence(name, images, truth, derive(truth) if known is None else known, known is None)
 

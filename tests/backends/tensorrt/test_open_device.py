@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import importlib.util
 import sys
 import types
 
 import pytest
 
-from mvt_deploy.backends.tensorrt.device import open as opening
 from mvt_deploy.backends.tensorrt.device import open_device
 from mvt_deploy.backends.tensorrt.device.base import version_text
 from mvt_deploy.errors import BackendError, MissingExtra
@@ -21,6 +21,13 @@ def _counts(monkeypatch: pytest.MonkeyPatch, answer: tuple[object, int | None], 
     monkeypatch.setattr(cuda_python.cudart, "cudaGetDeviceCount", lambda: answer)
     monkeypatch.setattr(cuda_python.cudart, "cudaDriverGetVersion", lambda: (SUCCESS, driver))
     monkeypatch.setattr(cuda_python.cudart, "cudaRuntimeGetVersion", lambda: (SUCCESS, 13000))
+
+
+def _uninstall(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
+    """Make packages and all their modules impossible to import."""
+    known = [name for name in sys.modules if name.split(".")[0] in packages]
+    for name in (*packages, *known):
+        monkeypatch.setitem(sys.modules, name, None)
 
 
 def test_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +57,7 @@ def test_nothing_is_touched_before_the_count(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_neither_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opening, "_has", lambda module: False)
+    _uninstall(monkeypatch, "cuda", "pycuda")
     with pytest.raises(MissingExtra, match=r"cuda-python.*mvt-deploy\[trt\]"):
         open_device()
 
@@ -59,7 +66,10 @@ def test_pycuda_where_only_that_is_installed(monkeypatch: pytest.MonkeyPatch) ->
     class Made:
         pass
 
-    monkeypatch.setattr(opening, "_has", lambda module: module == "pycuda")
+    _uninstall(monkeypatch, "cuda")
+    pycuda = types.ModuleType("pycuda")
+    pycuda.__spec__ = importlib.machinery.ModuleSpec("pycuda", None)
+    monkeypatch.setitem(sys.modules, "pycuda", pycuda)
     stand_in = types.ModuleType("mvt_deploy.backends.tensorrt.device.py_cuda")
     stand_in.PyCuda = Made  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "mvt_deploy.backends.tensorrt.device.py_cuda", stand_in)

@@ -119,6 +119,7 @@ def test_targets_take_turns_on_one_backend(
     assert before - len(device.memory) == 2 * 3  # the last one's three tensors are still where a search may follow
 
 
+@pytest.mark.slow
 def test_batches_of_any_size_and_memory_of_few(
     model: TensorRtBackend, device: HostDevice, pairs: CropPairs, expected: SearchResult
 ) -> None:
