@@ -1,11 +1,12 @@
 """Make ``benchmarks/results/<name>.json``: do memory, file descriptors and latency stay where they are over a long run?
 
-python benchmarks/soak.py [--model DIR] [--backend ort:cpu:fp32=10 ...] [--results DIR] [--name NAME]
+python benchmarks/soak.py [--model DIR] [--backend ort:cpu:fp32=10 ...] [--length N] [--results DIR] [--name NAME]
 
 Every backend tracks in a process of its own, round after round, through sources as a device meets them: a clip with
 ground truth, annotated video and result files, images of changing size, a damaged and a cut-off video, a folder with a
 broken image, a live source that stalls and is too fast, a run that the user stops, and a file that cannot be opened.
-With ``--unbroken``: one run over one looping video, as over a camera. Linux only: it reads /proc.
+With ``--unbroken``: one run over one looping video, as over a camera. With ``--length``: short sources, opened more often
+in the same time. Linux only: it reads /proc.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ from mvt_deploy.video.sources import Frame, Source, open_source
 from mvt_deploy.video.targets import choose_targets
 
 BACKENDS = ("ort:cpu:fp32=10", "openvino:fp32=8", "openvino:bf16=8", "torch=8")
-LENGTH = 40  # frames of a source
+LENGTH = 40  # frames of a source, unless --length says otherwise
 EVERY = 10  # frames between two samples of an unbroken run
 WARM_UP = 0.25  # of a backend's time: pools, arenas and compiled graphs fill up
 MOST_FRAMES = 300_000  # of one backend
@@ -115,11 +116,11 @@ class Material:
     boxes: list[Box] = field(default_factory=list)
 
     @classmethod
-    def make(cls, folder: Path) -> Material:
-        """Render them into a folder."""
+    def make(cls, folder: Path, length: int = LENGTH) -> Material:
+        """Render them into a folder, each source of ``length`` frames."""
         quiet_opencv()
         made = cls(folder)
-        for image, box in demo.frames(LENGTH):
+        for image, box in demo.frames(length):
             made.frames.append(image)
             made.boxes.append(box)
         made._video("clip.mp4")
@@ -135,7 +136,7 @@ class Material:
         (folder / "damaged.mp4").write_bytes(damaged.tobytes())
         made._images("sizes")
         made._images("broken")
-        (folder / "broken" / f"{LENGTH // 2:03}.jpg").write_bytes(b"no picture")
+        (folder / "broken" / f"{length // 2:03}.jpg").write_bytes(b"no picture")
         return made
 
     def _video(self, name: str) -> None:
@@ -187,7 +188,7 @@ class Soak:
         for name in ("sizes", "damaged.mp4", "cut.avi", "broken", "unreadable.mp4"):
             self._track(name, lambda name=name: open_source(folder / name))  # type: ignore[misc]
         self._track("live", lambda: Live(self.material.frames))
-        self._track("stopped", lambda: open_source(folder / "clip.mp4"), stop_after=LENGTH // 2)
+        self._track("stopped", lambda: open_source(folder / "clip.mp4"), stop_after=len(self.material.frames) // 2)
         shutil.rmtree(output)
         self.rounds.append((self._now(), self.frames, *usage()))
 
@@ -285,6 +286,7 @@ def verdict(soak: Soak) -> dict[str, Any]:
         raise UserError(f"only {len(warm)} rounds after the warm-up: give each backend more minutes.")
     _, frames, memory, fds, threads = (np.array(column, np.float64) for column in zip(*warm, strict=True))
     value, low, high = slope(frames, memory)
+    per_round = slope(1e2 * np.arange(len(memory)), memory)  # in MB per 100 rounds
     start = warm[0][0]
     edges = np.linspace(start, total, WINDOWS + 1)
     times, taken, load_average = soak.latencies[: soak.measured].T
@@ -315,6 +317,7 @@ def verdict(soak: Soak) -> dict[str, Any]:
             "low": round(low, 3),
             "high": round(high, 3),
             "frames_after_warm_up": int(frames[-1] - frames[0]),
+            "slope_mb_per_100_rounds": [round(v, 3) for v in per_round],
             "first_mb": round(float(memory[0]), 1),
             "last_mb": round(float(memory[-1]), 1),
             "flat": value < LIMIT_MB,
@@ -334,10 +337,10 @@ def verdict(soak: Soak) -> dict[str, Any]:
     }
 
 
-def one(candidate: Candidate, model: Path, minutes: float, unbroken: bool) -> dict[str, Any]:
+def one(candidate: Candidate, model: Path, minutes: float, unbroken: bool, length: int) -> dict[str, Any]:
     """Soak one backend in this process."""
     with tempfile.TemporaryDirectory() as folder:
-        material = Material.make(Path(folder))
+        material = Material.make(Path(folder), length)
         backend = load(model, candidate.backend, **candidate.options)
         soak = Soak(material, Tracker(backend))
         if unbroken:
@@ -347,9 +350,9 @@ def one(candidate: Candidate, model: Path, minutes: float, unbroken: bool) -> di
         return {"backend": backend.label, **verdict(soak)}
 
 
-def in_process(text: str, model: Path, minutes: float, unbroken: bool) -> dict[str, Any]:
+def in_process(text: str, model: Path, minutes: float, unbroken: bool, length: int) -> dict[str, Any]:
     """:func:`one` in a process of its own, so that no backend inherits another's memory."""
-    command = [sys.executable, __file__, "--model", str(model), "--only", f"{text}={minutes}"]
+    command = [sys.executable, __file__, "--model", str(model), "--only", f"{text}={minutes}", "--length", str(length)]
     command += ["--unbroken"] if unbroken else []
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
@@ -372,13 +375,14 @@ def main(
     results: Annotated[Path, typer.Option("--results", help="Where the JSON file goes.")] = RESULTS,
     name: Annotated[str, typer.Option("--name", help="Of the JSON file.")] = "soak",
     unbroken: Annotated[bool, typer.Option("--unbroken", help="One run over a looping video instead.")] = False,
+    length: Annotated[int, typer.Option("--length", help="Frames of each source.", min=6)] = LENGTH,
     only: Annotated[str | None, typer.Option("--only", help="CANDIDATE=MINUTES here, JSON on stdout.")] = None,
 ) -> None:
     """Soak every backend in turn."""
     ensure_model(model)
     if only:
         text, _, minutes = only.partition("=")
-        print(json.dumps(one(parse(text), model, float(minutes), unbroken)))
+        print(json.dumps(one(parse(text), model, float(minutes), unbroken, length)))
         return
     place = results / f"{name}.json"
     report: dict[str, Any] = {
@@ -386,6 +390,7 @@ def main(
         "revision": revision(),
         "machine": machine.describe(),
         "unbroken": unbroken,
+        "frames_of_a_source": length,
         "malloc_arena_max": os.environ.get("MALLOC_ARENA_MAX"),
         "malloc_mmap_threshold": os.environ.get("MALLOC_MMAP_THRESHOLD_"),
         "notes": list(NOTES),
@@ -394,7 +399,7 @@ def main(
     for entry in backend or BACKENDS:
         text, _, minutes = entry.partition("=")
         say(f"{parse(text).name}: {minutes} minutes")
-        report["backends"].append(in_process(text, model, float(minutes), unbroken))
+        report["backends"].append(in_process(text, model, float(minutes), unbroken, length))
         report["minutes"] = round(sum(b.get("minutes", 0.0) for b in report["backends"]), 2)
         write_json(place, report)
     print(place)

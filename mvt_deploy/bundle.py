@@ -305,6 +305,8 @@ def parse(kind: Any, value: Any, where: str) -> Any:
             elif f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
                 raise ValueError(f"{where}.{f.name} is missing")
         return kind(**made)
+    if origin is tuple and isinstance(value, list):  # of any length
+        return tuple(parse(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(value))
     if origin is list and isinstance(value, list):
         return [parse(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(value)]
     if origin is dict and isinstance(value, dict):
@@ -312,6 +314,8 @@ def parse(kind: Any, value: Any, where: str) -> Any:
     if origin in (typing.Union, types.UnionType):
         if type(value) is str and str in arguments:
             return parse(str, value, where)
+        if type(value) in (int, float) and float in arguments:
+            return parse(float, value, where)
         if any(type(value) is a for a in arguments):
             return value
         if isinstance(value, dict) and (nested := next((a for a in arguments if dataclasses.is_dataclass(a)), None)):

@@ -30,8 +30,9 @@ def configure(
     if path is not None:
         try:
             config = from_json(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise TrainingError(f"the configuration {path} cannot be read ({error.strerror}).") from error
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise TrainingError(f"the configuration {path} cannot be read ({reason}).") from error
         changes |= {} if minutes is None else {"minutes": minutes}
     else:
         config = TrainConfig() if minutes is None else small_budget(minutes)

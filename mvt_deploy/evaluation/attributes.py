@@ -50,7 +50,7 @@ def read_attributes(path: Path, names: tuple[str, ...]) -> tuple[str, ...] | Non
     """
     if not path.is_file():
         return None
-    flags = path.read_text(encoding="utf-8").replace(",", " ").split()
+    flags = path.read_text(encoding="utf-8", errors="replace").replace(",", " ").split()
     if len(flags) != len(names) or not set(flags) <= {"0", "1"}:
         raise DatasetError(f"{path} should hold {len(names)} flags (0 or 1), for {', '.join(names)}: copy it again.")
     return tuple(name for name, flag in zip(names, flags, strict=True) if flag == "1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,9 +150,11 @@ class ResultsFolder:
             ResultError: The result is missing, damaged or of another length.
         """
         try:
-            boxes = np.loadtxt(self._file(sequence), delimiter=",", ndmin=2)
-            scores = np.loadtxt(self._file(sequence, "_score"), ndmin=1)
-            seconds = np.loadtxt(self._file(sequence, "_time"), ndmin=1)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # an empty file, which the lengths below refuse
+                boxes = np.loadtxt(self._file(sequence), delimiter=",", ndmin=2)
+                scores = np.loadtxt(self._file(sequence, "_score"), ndmin=1)
+                seconds = np.loadtxt(self._file(sequence, "_time"), ndmin=1)
         except (OSError, ValueError) as error:
             raise ResultError(f"{self.path} has no whole result of {sequence.name} ({error}): run it again.") from error
         count = len(sequence.frames)

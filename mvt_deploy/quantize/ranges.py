@@ -189,7 +189,7 @@ class RangeStore:
             if content["format"] != FORMAT:
                 return {}
             return {key: _checked(entry) for key, entry in content["graphs"].items()}
-        except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        except (OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
             raise CalibrationError(f"{path} is damaged ({error}): remove it, and it is made again.") from error
 
     def _write(self) -> None:

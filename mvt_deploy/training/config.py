@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..bundle import parse
 from ..errors import TrainingError
 
 SENSIBLE_MINUTES = 75.0
@@ -248,9 +248,6 @@ def budget_warning(config: TrainConfig, from_weights: bool) -> str | None:
     )
 
 
-_NESTED = {"windows": Windows, "mix": Mix, "loss": LossWeights, "teacher": Teacher}
-
-
 def from_json(text: str) -> TrainConfig:
     """Read a configuration; attributes that the JSON leaves out have their defaults.
 
@@ -258,14 +255,23 @@ def from_json(text: str) -> TrainConfig:
         TrainingError: The text is not a JSON object, or has a name or value that a configuration does not have.
     """
     try:
-        values: Mapping[str, Any] = json.loads(text)
-        made = {name: _NESTED[name](**value) if name in _NESTED else value for name, value in values.items()}
-        if "stages" in made:
-            made["stages"] = tuple(Stage(**stage) for stage in made["stages"])
-        if "hold_out" in made:
-            made["hold_out"] = tuple(made["hold_out"])
-        return TrainConfig(**made)
-    except (ValueError, TypeError, AttributeError) as error:
+        values = json.loads(text)
+        _refuse_unknown(TrainConfig, values, "")
+        config: TrainConfig = parse(TrainConfig, values, "config")
+        return config
+    except (ValueError, RecursionError) as error:
         raise TrainingError(
             f"the training configuration cannot be read ({error}): compare with a run's config.json."
         ) from error
+
+
+def _refuse_unknown(kind: type, values: object, where: str) -> None:
+    """Raise ValueError for a name that a configuration does not have: a misspelt one would be without effect."""
+    if isinstance(values, dict):
+        known = {field.name: field.default_factory for field in dataclasses.fields(kind)}
+        for name, value in values.items():
+            if name not in known:
+                raise ValueError(f"there is no '{where}{name}'")
+            nested = known[name]
+            if dataclasses.is_dataclass(nested) and isinstance(nested, type):
+                _refuse_unknown(nested, value, f"{where}{name}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,12 +61,14 @@ def read_boxes(path: Path) -> dict[Path, tuple[tuple[float, float, float, float]
         boxes: dict[Path, tuple[tuple[float, float, float, float], ...]] = {}
         for name, listed in rows.items():
             kept = []
-            for x, y, w, h in listed:
+            for x, y, w, h in ([float(value) for value in box] for box in listed):
+                if not all(map(math.isfinite, (x, y, w, h))) or min(w, h) <= 0:
+                    raise ValueError(f"a box {x:g},{y:g},{w:g},{h:g}")
                 if w * h >= _SMALLEST_AREA / 2 and max(w / h, h / w) < 6:
-                    kept.append((float(x), float(y), float(w), float(h)))
+                    kept.append((x, y, w, h))
             boxes[path.parent / name] = tuple(kept)
         return boxes
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise TrainingError(f"{path} cannot be read ({error}): it maps pictures to lists of x, y, w, h.") from error
 
 

@@ -13,6 +13,9 @@ from ..errors import TrainingError
 from ..files import draft, write_whole
 from ..network import MVT, save_checkpoint
 
+_KEPT = {"model", "ema", "optimiser", "distillation", "step", "elapsed", "best", "rng", "rng_cuda"}
+"""What a state holds."""
+
 CONFIG, LOG, STATE, LATEST, BEST = "config.json", "log.jsonl", "state.pt", "mvt.safetensors", "best.safetensors"
 
 
@@ -54,10 +57,12 @@ class RunFolder:
         """The configuration of the run in the folder.
 
         Raises:
-            TrainingError: The folder holds no run.
+            TrainingError: The folder holds no run, or its configuration is not text.
         """
         try:
             return (self.path / CONFIG).read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise TrainingError(f"{self.path / CONFIG} is damaged ({error}): start the run again.") from error
         except OSError as error:
             raise TrainingError(f"{self.path} holds no run to resume: start one without --resume.") from error
 
@@ -67,12 +72,11 @@ class RunFolder:
             file.write(json.dumps(entry) + "\n")
 
     def rewind_log(self, step: int) -> None:
-        """Drop the entries after ``step``; a resumed run writes them again."""
+        """Drop the entries after ``step``, which a resumed run writes again, and lines that are no entries."""
         path = self.path / LOG
         if path.exists():
-            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-            path.write_text("".join(kept), encoding="utf-8")
+            lines = path.read_bytes().splitlines(keepends=True)
+            path.write_bytes(b"".join(line for line in lines if _is_entry(line, step)))
 
     def save_weights(self, model: MVT, name: str = LATEST) -> None:
         """Write a network's weights under the published key names."""
@@ -95,4 +99,15 @@ class RunFolder:
             state: dict[str, Any] = torch.load(self.state, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds for a damaged file
             raise TrainingError(f"{self.state} is damaged ({type(error).__name__}): start the run again.") from error
+        if not isinstance(state, dict) or not state.keys() >= _KEPT:
+            raise TrainingError(f"{self.state} is not the state of a run: start the run again.")
         return state
+
+
+def _is_entry(line: bytes, last: int) -> bool:
+    """Whether a line of the log is a whole entry of the step ``last`` or an earlier one."""
+    try:
+        step = json.loads(line)["step"]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return False
+    return line.endswith(b"\n") and isinstance(step, int) and step <= last

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,19 +66,28 @@ def read_tracks(folder: Path) -> list[AnnotatedTrack]:
             for name, track in sorted(rows.items())
             if track
         ]
-    except (OSError, ValueError, TypeError, AttributeError, IndexError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError) as error:
         raise TrainingError(
             f"{path} cannot be read as tracks ({error}): it maps a track to a list of [file, x, y, w, h]."
         ) from error
     for track in tracks:
         for frame in track.frames:
-            if not frame.file.is_file():
+            if not _is_file(frame.file):
                 raise TrainingError(f"{path} names {frame.file}, which does not exist: unpack the data again.")
     return tracks
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long
+        return False
 
 
 def _frame(folder: Path, index: int, row: list[float | str]) -> AnnotatedFrame:
     file = folder / str(row[0])
     digits = re.search(r"\d+$", file.stem)
     x, y, w, h = (float(value) for value in row[1:])
+    if not all(map(math.isfinite, (x, y, w, h))) or min(w, h) <= 0:
+        raise ValueError(f"a box {x:g},{y:g},{w:g},{h:g}")
     return AnnotatedFrame(file, int(digits.group()) if digits else index, (x, y, w, h))

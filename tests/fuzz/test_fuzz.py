@@ -7,10 +7,12 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
+import bundle_targets  # noqa: F401  (registers its targets)
+import data_targets  # noqa: F401
+from hostile import TARGETS
 from hypothesis import HealthCheck, given, settings
-from targets import TARGETS
 
-SAMPLE = {"graph_loading": 8}
+SAMPLE = {"graph_loading": 8, "calibration": 8, "image": 20}
 
 
 @pytest.mark.parametrize("name", TARGETS)

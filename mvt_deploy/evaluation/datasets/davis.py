@@ -38,7 +38,8 @@ def _load(root: Path, split: str | None) -> Dataset:
         raise DatasetError(
             f"{root} has no ImageSets/2017/{part}.txt or ImageSets/2016/{part}.txt: unpack it, or give --split all."
         )
-    names = [Path(line.split()[0]).name for line in read_lines(listed)] if listed else [f.name for f in folders(masks)]
+    lines = [line.split() for line in read_lines(listed)] if listed else [[f.name] for f in folders(masks)]
+    names = [Path(words[0]).name for words in lines if words]
     sequences = [s for n in names for s in _objects(n, root / "JPEGImages" / resolution / n, masks / n)]
     return Dataset(f"DAVIS {part if listed else 'all'}", "davis", root, tuple(sequences))
 
@@ -80,7 +81,7 @@ def _labels(path: Path) -> npt.NDArray[np.uint8]:
     try:
         with Image.open(path) as image:
             labels = np.asarray(image)
-    except (OSError, UnidentifiedImageError) as error:
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError, SyntaxError) as error:
         raise DatasetError(f"the mask {path} cannot be read: copy the dataset again.") from error
     return np.asarray(labels if labels.ndim == 2 else labels.max(axis=2), np.uint8)
 

@@ -55,9 +55,8 @@ def _sequence(folder: Path) -> Sequence:
 def _resolution(folder: Path) -> tuple[int, int] | None:
     """Width and height from ``meta_info.ini``, as the toolkit takes them, or None."""
     path = folder / "meta_info.ini"
-    found = (
-        re.search(r"resolution:\s*\(\s*(\d+)\s*,\s*(\d+)", path.read_text(encoding="utf-8")) if path.is_file() else None
-    )
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    found = re.search(r"resolution:\s*\(\s*([1-9]\d{0,5})\s*,\s*([1-9]\d{0,5})", text)
     return (int(found[1]), int(found[2])) if found else None
 
 

@@ -51,7 +51,7 @@ LABELS: dict[str, tuple[str, ...]] = {
 
 def _truths(folder: Path) -> list[Path]:
     """The ground-truth files, one per target; some archives hold an empty one beside the right one."""
-    return sorted(p for p in folder.glob("groundtruth_rect*.txt") if p.read_text(encoding="utf-8-sig").strip())
+    return sorted(p for p in folder.glob("groundtruth_rect*.txt") if p.read_bytes().strip())
 
 
 def _is_sequence(folder: Path) -> bool:

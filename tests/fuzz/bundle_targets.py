@@ -1,20 +1,16 @@
-"""What is fuzzed: each target takes hostile input and fails if it meets anything but a sound result or a UserError.
+"""What is fuzzed of bundles, checkpoints, boxes and frames; each target fails on all but a sound result or a UserError.
 
 ``test_fuzz.py`` runs a small fixed sample; ``python tests/fuzz/fuzz.py`` runs as many cases as asked for.
 """
 
 from __future__ import annotations
 
-import copy
 import functools
 import io
 import json
 import math
-import tempfile
 import warnings
 import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -23,6 +19,7 @@ import numpy as np
 import onnx
 import torch
 from google.protobuf.message import DecodeError
+from hostile import changed, either, fuzzed, mangle, mangled, workplace, write
 from hypothesis import strategies as st
 from safetensors.torch import save
 from tiny import restate, search, sidecar, tiny_bundle
@@ -37,156 +34,6 @@ from mvt_deploy.network import read_checkpoint
 from mvt_deploy.onnx_file import outline
 from mvt_deploy.overlap import average_overlap
 
-BATCH = 32
-"""Inputs made from one seed that hypothesis draws: its own structured draws cost more than the readers under test."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """A check and its inputs: drawn by hypothesis one by one, or made in batches from a seed."""
-
-    name: str
-    what: str
-    strategy: st.SearchStrategy[Any]
-    check: Callable[[Any], None]
-    seeded: Callable[[Random], Any]
-
-    def run(self, source: Any) -> int:
-        """Check one input in a list, or a batch from a seed; their number."""
-        batch = [self.seeded(Random(f"{source}/{i}")) for i in range(BATCH)] if isinstance(source, int) else source
-        for content in batch:
-            self.check(content)
-        return len(batch)
-
-
-TARGETS: dict[str, Target] = {}
-
-
-def fuzzed(
-    structured: Callable[[], st.SearchStrategy[Any]], seeded: Callable[[Random], Any]
-) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:
-    """Register a check of one input as a target.
-
-    Args:
-        structured: gives the strategy of single inputs.
-        seeded: makes one input with a random generator.
-    """
-
-    def register(check: Callable[[Any], None]) -> Callable[[Any], None]:
-        singles = st.deferred(structured).map(lambda content: [content])
-        name, what = check.__name__, (check.__doc__ or "").strip()
-        TARGETS[name] = Target(name, what, singles | st.integers(0, 2**63), check, seeded)
-        return check
-
-    return register
-
-
-@functools.cache
-def workplace() -> Path:
-    """A folder for this process."""
-    return Path(tempfile.mkdtemp(prefix="mvt-fuzz-"))
-
-
-@st.composite
-def mangled(draw: st.DrawFn, original: bytes, most: int = 6) -> bytes:
-    """A file with a few places overwritten, cut out, repeated or grown, or cut short."""
-    data = bytearray(original)
-    for _ in range(draw(st.integers(1, most))):
-        at = draw(st.integers(0, len(data)))
-        match draw(st.sampled_from(["write", "insert", "remove", "repeat", "cut"])):
-            case "write":
-                new = draw(st.binary(min_size=1, max_size=9))
-                data[at : at + len(new)] = new
-            case "insert":
-                data[at:at] = draw(st.binary(min_size=1, max_size=9))
-            case "remove":
-                del data[at : at + draw(st.integers(1, 64))]
-            case "repeat":
-                data[at:at] = data[at : at + draw(st.integers(1, 64))]
-            case "cut":
-                del data[at:]
-    return bytes(data)
-
-
-def mangle(original: bytes, random: Random) -> bytes:
-    """:func:`mangled` without hypothesis."""
-    data = bytearray(original)
-    for _ in range(random.randint(1, 6)):
-        at, some = random.randint(0, len(data)), random.randint(1, 64)
-        match random.randrange(6):
-            case 0 | 1:
-                data[at : at + 1] = random.randbytes(1)
-            case 2:
-                data[at:at] = random.randbytes(random.randint(1, 9))
-            case 3:
-                del data[at : at + some]
-            case 4:
-                data[at:at] = data[at : at + some]
-            case _:
-                data[at : at + 4] = random.choice([bytes(4), b"\xff" * 4, b"\xff\xff\xff\x7f", b"\x01"])
-    return bytes(data)
-
-
-_text = st.one_of(
-    st.text(max_size=12),
-    st.sampled_from(["", ".", "..", "../x", "/etc/passwd", "a\\b", "c:x", "a\0b", "\ud800", "x" * 5000, "search.onnx"]),
-)
-_number = st.one_of(
-    st.integers(-(2**70), 2**70),
-    st.sampled_from([0, -1, 1, 10**400, -(10**400), 2**63]),
-    st.floats(),
-)
-_leaf = st.one_of(st.none(), st.booleans(), _number, _text)
-_json = st.recursive(_leaf, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_text, inner, max_size=3))
-
-
-def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The paths to every value inside parsed JSON."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [path, *(place for key, inner in items for place in _places(inner, (*path, key)))]
-
-
-@st.composite
-def changed(draw: st.DrawFn, content: Any) -> str:
-    """JSON with a few values exchanged, removed or repeated."""
-    content = json.loads(json.dumps(content))
-    for _ in range(draw(st.integers(1, 4))):
-        *above, last = draw(st.sampled_from([p for p in _places(content) if p] or [("",)]))
-        holder = functools.reduce(lambda held, key: held[key], above, content)
-        match draw(st.sampled_from(["exchange", "exchange", "remove", "repeat"])):
-            case "exchange":
-                holder[last] = draw(_json)
-            case "remove":
-                del holder[last]
-            case "repeat":
-                holder[last] = [holder[last]] * 2
-        if not isinstance(content, dict) or not content:
-            break
-    return json.dumps(content)
-
-
-_VALUES: list[Any] = [
-    None, True, 0, -1, 1, 2**31, 2**63, 10**400, -0.0, 0.5, 1e308, float("nan"), float("-inf"), "", "..", "../x", "/x",
-    "a\\b", "a\0b", "\ud800", "n", "search.onnx", [], {}, [[]], [None], {"": None}, [1, 2], {"name": "n"},
-]  # fmt: skip
-
-
-def change(content: Any, random: Random) -> str:
-    """:func:`changed` without hypothesis."""
-    content = json.loads(json.dumps(content))
-    for _ in range(random.randint(1, 3)):
-        *above, last = random.choice([p for p in _places(content) if p] or [("",)])
-        holder = functools.reduce(lambda held, key: held[key], above, content)
-        if random.random() < 0.2 and last in (holder if isinstance(holder, dict) else range(len(holder))):
-            del holder[last]
-        else:
-            holder[last] = copy.deepcopy(random.choice(_VALUES))
-    return json.dumps(content)
-
-
-def _either(content: Any, raw: bytes, random: Random) -> bytes | str:
-    return change(content, random) if random.random() < 0.7 else mangle(raw, random)
-
 
 @functools.cache
 def _bundle() -> tuple[Path, Any, bytes]:
@@ -195,16 +42,12 @@ def _bundle() -> tuple[Path, Any, bytes]:
     return folder, json.loads(raw), raw
 
 
-def _write(path: Path, content: bytes | str) -> None:
-    path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass"))
-
-
-@fuzzed(lambda: changed(_bundle()[1]) | mangled(_bundle()[2]), lambda random: _either(*_bundle()[1:], random))
+@fuzzed(lambda: changed(_bundle()[1]) | mangled(_bundle()[2]), lambda random: either(*_bundle()[1:], random))
 def manifest(content: bytes | str) -> None:
     """``open_bundle``: a manifest that passes names only files in its folder and sizes a tracker can allocate."""
     folder = workplace() / "manifest"
     folder.mkdir(exist_ok=True)
-    _write(folder / "manifest.json", content)
+    write(folder / "manifest.json", content)
     try:
         bundle = open_bundle(folder)
     except BundleError:
@@ -218,14 +61,14 @@ def manifest(content: bytes | str) -> None:
 
 @fuzzed(
     lambda: changed(sidecar()) | mangled(json.dumps(sidecar()).encode()),
-    lambda random: _either(sidecar(), json.dumps(sidecar()).encode(), random),
+    lambda random: either(sidecar(), json.dumps(sidecar()).encode(), random),
 )
 def engine_sidecar(content: bytes | str) -> None:
     """``stored_engines`` passes over what it cannot read."""
     folder, _, _ = _bundle()
     place = folder / "engines" / "tensorrt-10.3-gpu"
     place.mkdir(parents=True, exist_ok=True)
-    _write(place / "search.fp16.json", content)
+    write(place / "search.fp16.json", content)
     for stored in stored_engines(open_bundle(folder)):
         assert stored.path.parent == place
         assert stored.info.built_for
@@ -249,7 +92,7 @@ _TRUTH = b"10,20,30,40\n1.5 2.5 3.5 4.5\nNaN,NaN,NaN,NaN\n0;0;9;0;9;9;0;9\n1e308
 def ground_truth(content: bytes | str) -> None:
     """The ground-truth reader, and the AO of a track against what it reads."""
     path = workplace() / "groundtruth.txt"
-    _write(path, content)
+    write(path, content)
     try:
         truth = groundtruth.read(path)
         assert truth.shape[1:] == (4,)
