@@ -1,9 +1,11 @@
 """Make ``benchmarks/results/precision.json`` and ``.md``: what every precision costs and keeps, on every backend.
 
-python benchmarks/precision.py CLIPS [--model DIR] [--only latency|accuracy] [--tracks DATA --hold-out NAME ...]
+python benchmarks/precision.py CLIPS [--model DIR] [--only latency|accuracy] [--row CANDIDATE ...]
+    [--tracks DATA --hold-out NAME ...]
 
 Latency is measured in turns with the published graph, on a quiet machine; accuracy is that of whole trajectories
-against fp32 in ONNX Runtime, and may be measured on a busy one. Each phase keeps what the other has written.
+against fp32 in ONNX Runtime, and may be measured on a busy one. Each phase keeps what the other has written, and with
+``--row`` accuracy keeps the figures of the other rows, as long as the weights are the same.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,6 +36,7 @@ from mvt_deploy.evaluation.gate.clips import GateClip, from_dataset
 from mvt_deploy.evaluation.gate.trajectories import judge, run_candidate, track_clip
 from mvt_deploy.files import write_whole
 from mvt_deploy.geometry import BGRImage
+from mvt_deploy.quantize.ranges import weights_digest
 from mvt_deploy.training.tracks import AnnotatedFrame, AnnotatedTrack
 
 ROWS = (
@@ -52,10 +55,10 @@ ROWS = (
 SIDE, WIDTH, HEIGHT = 64.0, 480, 360  # of a track's target and of its frames, in pixels
 
 
-def available(model: Path) -> tuple[list[Candidate], dict[str, str]]:
+def available(model: Path, rows: Sequence[str] = ROWS) -> tuple[list[Candidate], dict[str, str]]:
     """The rows this machine can run from this bundle, and why it cannot run the others."""
     kept, refused = [], {}
-    for text in ROWS:
+    for text in rows:
         candidate = parse(text)
         try:
             load(model, candidate.backend, **candidate.options).close()
@@ -150,6 +153,7 @@ def main(
     clips: Annotated[Path, typer.Argument(help="Folder of clips with ground truth.")],
     model: Annotated[Path, typer.Option(help="The bundle's folder.")] = DEFAULT,
     only: Annotated[str | None, typer.Option(help="latency or accuracy; default: both.")] = None,
+    row: Annotated[list[str] | None, typer.Option("--row", help="Only this row (repeatable).")] = None,
     tracks: Annotated[Path | None, typer.Option(help="Folder of training data with held-back tracks.")] = None,
     hold_out: Annotated[list[str] | None, typer.Option(help="Names of those tracks.")] = None,
     seconds: Annotated[float, typer.Option(help="Of measuring, for each row.")] = 10.0,
@@ -162,10 +166,11 @@ def main(
     ensure_model(model)
     file = results / "precision.json"
     found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    digest = open_bundle(model).manifest.checkpoint.sha256
+    digest = weights_digest(open_bundle(model).checkpoint())
     if found.get("checkpoint") != digest:
         found = {"checkpoint": digest}
-    rows, found["refused"] = available(model)
+    rows, refused = available(model, row or ROWS)
+    found["refused"] = {**found.get("refused", {}), **refused} if row else refused
 
     def save() -> None:
         write_json(file, found)
@@ -181,7 +186,8 @@ def main(
 
             chosen += [from_track(track) for track in discover(tracks, hold_out or []).held_back]
         total = sum(clip.count for clip in chosen)
-        found["accuracy"] = {"machine": describe(), "clips": len(chosen), "frames": total, "rows": {}}
+        kept = found["accuracy"]["rows"] if row and found.get("accuracy", {}).get("frames") == total else {}
+        found["accuracy"] = {"machine": describe(), "clips": len(chosen), "frames": total, "rows": kept}
         for name, figures in accuracy(model, rows, chosen):
             found["accuracy"]["rows"][name] = figures
             save()
