@@ -15,12 +15,14 @@ from pathlib import Path
 
 from mvt_deploy.bundle import open_bundle, write_manifest
 from mvt_deploy.evaluation.gate.judge import Judge
+from mvt_deploy.process import set_torch_threads
 from mvt_deploy.quantize.build import build_bundle
 from mvt_deploy.quantize.source import Int8Options
 
 
 def make(folder: Path) -> None:
     """Export the default checkpoint into ``folder``, and trim the bundle."""
+    set_torch_threads(1)  # the manifest's figures then do not depend on the number of cores
     build_bundle(None, folder, int8=Int8Options(targets=["ort"]), judge=Judge())
     trim(folder)
 
