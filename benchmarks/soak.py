@@ -5,8 +5,8 @@ python benchmarks/soak.py [--model DIR] [--backend ort:cpu:fp32=10 ...] [--lengt
 Every backend tracks in a process of its own, round after round, through sources as a device meets them: a clip with
 ground truth, annotated video and result files, images of changing size, a damaged and a cut-off video, a folder with a
 broken image, a live source that stalls and is too fast, a run that the user stops, and a file that cannot be opened.
-With ``--unbroken``: one run over one looping video, as over a camera. With ``--length``: short sources, so that more are
-opened in the same time. Linux only: it reads /proc.
+With ``--unbroken``: one run over one looping video, as over a camera. With ``--length``: shorter sources, so that more
+are opened in the same time. Linux only: it reads /proc.
 """
 
 from __future__ import annotations
