@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import runpy
 import shutil
 import sys
@@ -63,6 +64,13 @@ def run(
         return capsys.readouterr().out.splitlines()
 
     return run
+
+
+def test_the_pages_include_every_example() -> None:
+    pages = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs").glob("*.md"))
+    included = set(re.findall(r'^ *--8<-- "(.+)"$', pages, re.MULTILINE))
+    assert included == {f"examples/{path.name}" for path in EXAMPLES.glob("*.py")}
+    assert "--8 " not in pages, "a formatter took the line for Python"
 
 
 def overlap(found: tuple[float, ...], box: Box) -> float:
