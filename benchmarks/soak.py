@@ -40,7 +40,7 @@ from mvt_deploy.bundle import DEFAULT
 from mvt_deploy.cli.options import ensure_model, say
 from mvt_deploy.errors import SourceError, UserError
 from mvt_deploy.geometry import BGRImage, Box, format_box
-from mvt_deploy.process import quiet_opencv
+from mvt_deploy.process import one_heap, quiet_opencv
 from mvt_deploy.tracker import Tracker
 from mvt_deploy.video import demo
 from mvt_deploy.video.pipeline import Interrupted, Step
@@ -338,8 +338,9 @@ def verdict(soak: Soak) -> dict[str, Any]:
 
 
 def one(candidate: Candidate, model: Path, minutes: float, unbroken: bool, length: int) -> dict[str, Any]:
-    """Soak one backend in this process."""
+    """Soak one backend in this process, as the command line would run it."""
     with tempfile.TemporaryDirectory() as folder:
+        one_heap()  # as the command line does
         material = Material.make(Path(folder), length)
         backend = load(model, candidate.backend, **candidate.options)
         soak = Soak(material, Tracker(backend))

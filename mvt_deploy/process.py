@@ -15,20 +15,31 @@ _STEADY = 1 << 20
 _LARGE = 1 << 30
 
 
+def one_heap() -> bool:
+    """Make all threads share one of glibc's heaps, instead of getting heaps of their own that are never given back.
+
+    Called where the command line begins, and by :func:`steady_heap`. It has no effect on heaps that exist already.
+    ``MALLOC_ARENA_MAX`` in the environment takes precedence.
+
+    Returns:
+        Whether it was set; False where the C library is not glibc, or the environment sets it.
+    """
+    return "MALLOC_ARENA_MAX" not in os.environ and _mallopt(_M_ARENA_MAX, 1)
+
+
 def steady_heap() -> bool:
     """Keep glibc's heap from growing in a process that opens sources again and again.
 
     Called where the OpenVINO backend opens. Every block of 1 MiB or more gets pages of its own, which go back to the
     system when it is freed: by default glibc raises this threshold as large blocks are freed, so that frames and the
-    runtime's small blocks come to share one heap, which falls into pieces. New threads share one heap instead of
-    getting heaps of their own. ``MALLOC_MMAP_THRESHOLD_`` and ``MALLOC_ARENA_MAX`` in the environment take precedence.
+    runtime's small blocks come to share one heap, which falls into pieces. New threads share one heap
+    (:func:`one_heap`). ``MALLOC_MMAP_THRESHOLD_`` and ``MALLOC_ARENA_MAX`` in the environment take precedence.
 
     Returns:
         Whether anything was set; False where the C library is not glibc, or the environment sets both.
     """
-    wanted = (("MALLOC_MMAP_THRESHOLD_", _M_MMAP_THRESHOLD, _STEADY), ("MALLOC_ARENA_MAX", _M_ARENA_MAX, 1))
-    done = [_mallopt(name, value) for variable, name, value in wanted if variable not in os.environ]
-    return any(done)
+    threshold = "MALLOC_MMAP_THRESHOLD_" not in os.environ and _mallopt(_M_MMAP_THRESHOLD, _STEADY)
+    return one_heap() or threshold
 
 
 def keep_large_blocks() -> bool:

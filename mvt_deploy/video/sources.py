@@ -40,6 +40,8 @@ _LONGEST_STEP = 3600.0  # seconds from one frame to the next: a time stamp furth
 _TRUSTED_FPS = (0.1, 480.0)  # a rate outside is often a time base, and is measured on the first two frames
 _MEASURED_FPS = (0.1, 10_000.0)
 _SNIFFED_BYTES = 4096
+_PNG = b"\x89PNG\r\n\x1a\n"
+_CUT_OFF = 64 << 20  # bytes that a PNG file may lack: its first rows can still be decoded
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -553,12 +555,26 @@ def _read_image(path: Path) -> npt.NDArray[np.generic]:
     except OSError as error:
         raise SourceError(f"the image '{path}' cannot be read: {error.strerror or error}.") from error
     try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH) if data.size else None
+        sound = data.size > 0 and not _has_false_chunk(data)
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH) if sound else None
     except cv2.error:  # more pixels than OpenCV reads
         image = None
     if image is None:
         raise SourceError(f"the image '{path}' is damaged or of an unknown format: remove or replace it.")
     return np.asarray(image)
+
+
+def _has_false_chunk(data: npt.NDArray[np.uint8]) -> bool:
+    """Whether a PNG file has a chunk that claims far more bytes than the file has: OpenCV 5 reserves what it claims."""
+    at = len(_PNG)
+    if data[:at].tobytes() != _PNG:
+        return False
+    while at + 8 <= data.size:
+        length = int.from_bytes(data[at : at + 4].tobytes(), "big")
+        if length > data.size + _CUT_OFF:
+            return True
+        at += 12 + length
+    return False
 
 
 def _as_bgr(image: npt.NDArray[np.uint8]) -> BGRImage:

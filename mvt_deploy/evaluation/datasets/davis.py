@@ -75,13 +75,13 @@ def mask_box(mask: npt.NDArray[np.bool_]) -> tuple[float, float, float, float]:
 def _labels(path: Path) -> npt.NDArray[np.uint8]:
     """Object numbers ``[H, W]`` of an indexed PNG (OpenCV would give its colours)."""
     try:
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image
     except ImportError as error:
         raise MissingExtra("reading the masks of DAVIS", "eval", "PIL") from error
     try:
         with Image.open(path) as image:
             labels = np.asarray(image)
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError, SyntaxError) as error:
+    except (OSError, Image.DecompressionBombError, ValueError, SyntaxError, MemoryError) as error:  # OSError: no image
         raise DatasetError(f"the mask {path} cannot be read: copy the dataset again.") from error
     return np.asarray(labels if labels.ndim == 2 else labels.max(axis=2), np.uint8)
 

@@ -47,7 +47,10 @@ def _sequence(folder: Path) -> Sequence:
     require_first(truth, folder)
     if len(truth) > 1:  # the test split gives the first box only
         require_length(images, truth, folder)
-        truth = without_absent(truth, flagged(folder, len(truth)))
+        absent = flagged(folder, len(truth))
+        if absent is not None:
+            absent[0] = False  # the tracker starts there, whatever the flags say
+        truth = without_absent(truth, absent)
     derived = derive(truth) if len(truth) > 1 else ()
     return Sequence(folder.name, images, truth, derived, bool(derived), _resolution(folder))
 

@@ -79,6 +79,7 @@ def _sequence(folder: Path, root: Path) -> Sequence:
         if values is None or len(values) != len(truth):
             raise DatasetError(f"{folder} needs one flag per frame in full_occlusion.txt and out_of_view.txt ({name}).")
         absent |= values > 0
+    absent[0] = False  # the tracker starts there, whatever the flags say
     labels = next(
         (
             a
