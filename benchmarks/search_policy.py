@@ -1,11 +1,13 @@
 """What choosing the search size per frame gives: accuracy and speed of ``auto`` beside fixed sizes, in one run.
 
-python benchmarks/search_policy.py CLIPS [--tracks DATA --hold-out NAME]... [--row ort:256 --row ort:192 --row ort:auto]
+python benchmarks/search_policy.py CLIPS [--tracks DATA --hold-out-file DATA/held-back.txt] [--row ort:256]...
 
 CLIPS is a folder of sequences with ground truth. Every row (backend[:precision]:size) follows every clip; the rows take
-turns frame by frame, so a busy machine changes times but not their ratios. With ``--tracks``, tracks of a folder of
-training data that were held back are followed as well. Their frames are cut around the target, which therefore stands
-still in them, so each is moved by a drawn walk: steps of 0.15 target sides (deviation), pulled back by a fifth.
+turns frame by frame, so a busy machine changes times but not their ratios. With one thread, processor time is measured.
+With ``--tracks``, tracks of a folder of training data that were held back are followed as well. Their frames are cut
+around the target, which therefore stands still in them, so each is moved by a drawn walk: steps of 0.15 target sides
+(deviation), pulled back by a fifth; ``--seed`` draws other walks. With ``--motion``, rows with ``auto`` are followed
+once per threshold.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,11 +26,14 @@ import numpy.typing as npt
 import typer
 from reports import RESULTS, machine_name, script, write_json
 
-from mvt_deploy import Tracker, load
+from mvt_deploy import SearchPolicy, Tracker, load
 from mvt_deploy.bench import machine
+from mvt_deploy.bundle import open_bundle
 from mvt_deploy.cli.options import ensure_model, parse_search_size, say
 from mvt_deploy.errors import UserError
+from mvt_deploy.evaluation.bootstrap import compare_runs
 from mvt_deploy.evaluation.datasets import open_dataset
+from mvt_deploy.evaluation.metrics import SequenceScore
 from mvt_deploy.geometry import BGRImage
 from mvt_deploy.overlap import got10k_overlaps
 
@@ -47,27 +52,31 @@ class Row:
     Args:
         name: The row as it was asked for.
         tracker: A tracker of its own.
-        ao: AO of every clip, by kind of clip.
+        scores: Overlaps of every clip, by kind of clip.
         seconds: Time of every frame after a clip's first, on the clips.
         sides: How often each side was used, by kind of clip.
     """
 
     name: str
     tracker: Tracker
-    ao: dict[str, dict[str, float]] = field(default_factory=dict)
+    scores: dict[str, list[SequenceScore]] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
     sides: dict[str, Counter[int]] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, text: str, model: Path, threads: int) -> Row:
-        """Open ``backend[:precision]:size``."""
+    def open(cls, text: str, model: Path, threads: int, motions: list[float]) -> Iterator[Row]:
+        """Open ``backend[:precision]:size``, with ``auto`` once per threshold of motion."""
         parts = text.split(":")
         if not 2 <= len(parts) <= 3:
             raise UserError(f"a row is backend[:precision]:size, such as ort:int8:auto, not '{text}'.")
         precision = parts[1] if len(parts) == 3 else None
         size = parse_search_size(parts[-1])
         opened = load(model, parts[0], precision=precision, threads=threads, search_size=size)
-        return cls(text, Tracker(opened))
+        if size != "auto" or not motions:
+            yield cls(text, Tracker(opened))
+            return
+        for motion in motions:
+            yield cls(f"{text}, motion {motion:g}", Tracker(opened, search=SearchPolicy(motion=motion)))
 
 
 def clips_of(folder: Path) -> Iterator[Shown]:
@@ -98,7 +107,7 @@ def tracks_of(data: Path, hold_out: list[str], seed: int) -> Iterator[Shown]:
             yield track.name, frames, np.array(truth)
 
 
-def follow(rows: list[Row], shown: Iterator[Shown], kind: str) -> None:
+def follow(rows: list[Row], shown: Iterator[Shown], kind: str, clock: Callable[[], float]) -> None:
     """Let every row follow every clip, in turns frame by frame."""
     for number, (name, frames, truth) in enumerate(shown):
         boxes: dict[str, list[tuple[float, ...]]] = {row.name: [tuple(truth[0])] for row in rows}
@@ -107,16 +116,24 @@ def follow(rows: list[Row], shown: Iterator[Shown], kind: str) -> None:
         for index, frame in enumerate(frames[1:]):
             turn = (index + number) % len(rows)
             for row in rows[turn:] + rows[:turn]:
-                began = time.perf_counter()
+                began = clock()
                 track = row.tracker.update(frame)
-                row.seconds += [time.perf_counter() - began] if kind == "clips" else []
+                row.seconds += [clock() - began] if kind == "clips" else []
                 boxes[row.name].append(track.box)
                 row.sides.setdefault(kind, Counter()).update(row.tracker.search_sizes)
         size = (frames[0].shape[1], frames[0].shape[0])
         for row in rows:
             overlaps = got10k_overlaps(np.array(boxes[row.name]), truth, size)
-            row.ao.setdefault(kind, {})[name] = round(float(np.nanmean(overlaps)), 4)
-        say(f"{name}: " + ", ".join(f"{row.name} {row.ao[kind][name]:.3f}" for row in rows))
+            parts = {"ao_by_sequence": (float(overlaps.mean()), 1.0)}
+            row.scores.setdefault(kind, []).append(SequenceScore(name, len(overlaps), parts, {}, overlaps))
+        say(f"{name}: " + ", ".join(f"{row.name} {row.scores[kind][-1].overlaps.mean():.3f}" for row in rows))
+
+
+def difference(row: Row, first: Row, kind: str) -> dict[str, Any]:
+    """AO over all clips of a kind, and its difference from the first row's with a 95 % interval over clips."""
+    found = compare_runs(row.scores[kind], first.scores[kind])[0]
+    values = {"ao": found.first, "difference": found.difference, "low": found.low, "high": found.high}
+    return {**{key: round(value, 4) for key, value in values.items()}, "clips": found.sequences}
 
 
 def report(row: Row, first: Row) -> dict[str, Any]:
@@ -126,7 +143,7 @@ def report(row: Row, first: Row) -> dict[str, Any]:
     return {
         "row": row.name,
         "files": [file.name for file in row.tracker.model.files],
-        "ao": {kind: round(float(np.mean(list(clips.values()))), 4) for kind, clips in row.ao.items()},
+        "ao": {kind: difference(row, first, kind) for kind in row.scores},
         "operations": {
             kind: round(sum(OPERATIONS.get(s, math.nan) * n for s, n in sides.items()) / sides.total(), 3)
             for kind, sides in row.sides.items()
@@ -137,7 +154,7 @@ def report(row: Row, first: Row) -> dict[str, Any]:
             "of_sums": round(sum(first.seconds) / sum(row.seconds), 3),
             "median_of_frames": round(float(np.median(ratios)), 3),
         },
-        "clips": row.ao,
+        "clips": {k: {s.name: round(float(s.overlaps.mean()), 4) for s in scores} for k, scores in row.scores.items()},
     }
 
 
@@ -147,6 +164,13 @@ def main(
     row: Annotated[list[str] | None, typer.Option("--row", help="backend[:precision]:size; repeatable.")] = None,
     tracks: Annotated[Path | None, typer.Option("--tracks", help="Folder of training data.")] = None,
     hold_out: Annotated[list[str] | None, typer.Option("--hold-out", help="Tracks by name or pattern.")] = None,
+    hold_out_file: Annotated[
+        Path | None, typer.Option("--hold-out-file", help="Text file with one pattern per line.")
+    ] = None,
+    motion: Annotated[
+        list[float] | None,
+        typer.Option("--motion", help="Threshold of motion of rows with auto; repeatable. Default: the tracker's."),
+    ] = None,
     threads: Annotated[int, typer.Option("--threads", help="CPU threads of the network.")] = 2,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the drawn walks.")] = 0,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON file to write.")] = None,
@@ -154,14 +178,25 @@ def main(
     """Measure fixed search sizes and auto."""
     folder = ensure_model(model)
     names = row or ["ort:256", "ort:192", "ort:auto"]
-    rows = [Row.open(name, folder, threads) for name in names]
+    rows = [one for name in names for one in Row.open(name, folder, threads, motion or [])]
+    clock = time.process_time if threads == 1 else time.perf_counter
     if tracks is not None:
-        follow(rows, tracks_of(tracks, hold_out or [], seed), "tracks")
-    follow(rows, clips_of(clips), "clips")
+        patterns = [*(hold_out or []), *(hold_out_file.read_text(encoding="utf-8").split() if hold_out_file else [])]
+        follow(rows, tracks_of(tracks, patterns, seed), "tracks", clock)
+    follow(rows, clips_of(clips), "clips", clock)
     described = machine.describe()
-    policy = asdict(rows[0].tracker.search)
+    policy = asdict(SearchPolicy())
     reports = [report(one, rows[0]) for one in rows]
-    found = {"machine": described, "threads": threads, "seed": seed, "policy": policy, "rows": reports}
+    found = {
+        "made_by": "benchmarks/search_policy.py",
+        "machine": described,
+        "checkpoint": open_bundle(folder).manifest.checkpoint.sha256,
+        "threads": threads,
+        "measured": "processor time" if threads == 1 else "wall-clock time",
+        "seed": seed,
+        "policy": policy,
+        "rows": reports,
+    }
     write_json(output or RESULTS / f"search-policy-{machine_name(described)}.json", found)
     for one in reports:
         say(f"{one['row']}: AO {one['ao']}, operations {one['operations']}, {one['times_faster_than_first']}")

@@ -37,10 +37,15 @@ def cached_graph(bundle: Bundle) -> Path:
 
 
 class Published:
-    """The published tracker around the published graph, one target."""
+    """The published tracker around the published graph, one target.
 
-    def __init__(self, graph: Path) -> None:
-        self._session = OnnxSession(graph)
+    Args:
+        graph: The published graph.
+        threads: CPU threads; None for the runtime's own choice, as published.
+    """
+
+    def __init__(self, graph: Path, threads: int | None = None) -> None:
+        self._session = OnnxSession(graph, threads=threads)
         inner = 0.5 * (1 - np.cos(2 * np.pi * np.arange(1, GRID + 1) / (GRID + 1)))
         self._window = np.outer(inner, inner).astype(np.float32)
         self._box = Box(0, 0, 1, 1)

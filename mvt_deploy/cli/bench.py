@@ -22,6 +22,9 @@ from .options import (
     parse_search_size,
 )
 
+_UNLIMITED = 10_000
+"""Characters of a line where the table goes to a file or a pipe: nothing is cut there."""
+
 
 def bench(
     context: typer.Context,
@@ -102,7 +105,10 @@ def bench(
     with Bars() as bars:
         report, rows = run(settings, bars)
     shown = Console(stderr=files.piped)
-    for table in bench_tables(report, shown.width if shown.is_terminal else None):
+    width = shown.width if shown.is_terminal else None
+    if width is None:
+        shown.width = _UNLIMITED
+    for table in bench_tables(report, width):
         shown.print(table, crop=False, overflow="ignore")
     for row in report["unavailable"]:
         shown.print(f"{row['name']} was not measured: {row['reason']}", markup=False, highlight=False, soft_wrap=True)

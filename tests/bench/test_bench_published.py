@@ -179,6 +179,21 @@ def test_the_search_size_of_the_only_row(tmp_path: Path, monkeypatch: pytest.Mon
         CliRunner().invoke(app, ["bench", *options, "--search-size", "224"], catch_exceptions=False)
 
 
+def test_nothing_in_the_table_is_cut_in_a_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sys.path.insert(0, str(Path(__file__).parents[1] / "fuzz"))
+    from tiny import tiny_bundle
+
+    model = tiny_bundle(tmp_path / "tiny", sides=(192, 256))
+    monkeypatch.setattr(session, "cached_graph", partial(_missing, "exporting a model"))
+    monkeypatch.setattr(session, "measure", partial(measure, iterations=RUN))
+    candidates = ["ort:s192", "ort:auto", "ort:t1", "ort:s192:t1", "ort:auto:t1"]
+    options = ["--model", str(model), "--compare", ",".join(candidates), "--seconds", "0.1"]
+    shown = CliRunner().invoke(app, ["bench", *options]).stdout
+    assert "…" not in shown
+    for text in (*(parse(candidate).name for candidate in candidates), "network ms", "search sizes", "192: 100%"):
+        assert text in shown
+
+
 def _missing(what: str, _: object) -> Path:
     raise MissingExtra(what, "export", "torch")
 
