@@ -63,6 +63,9 @@ def test_a_configuration_survives_json() -> None:
     assert from_json(config.to_json()) == config
     with pytest.raises(TrainingError, match="cannot be read"):
         from_json('{"no_such_setting": 1}')
+    for wrong in ('{"batch": "16"}', '{"mix": {"clip": 1}}', '{"lr": NaN}', '{"stages": [[1.0, 256]]}'):
+        with pytest.raises(TrainingError, match="cannot be read"):
+            from_json(wrong)
 
 
 @pytest.mark.parametrize(
