@@ -286,7 +286,7 @@ def verdict(soak: Soak) -> dict[str, Any]:
         raise UserError(f"only {len(warm)} rounds after the warm-up: give each backend more minutes.")
     _, frames, memory, fds, threads = (np.array(column, np.float64) for column in zip(*warm, strict=True))
     value, low, high = slope(frames, memory)
-    per_round = slope(1e2 * np.arange(len(memory)), memory)  # in MB per 100 rounds
+    per_round = slope(1e2 * np.arange(len(memory), dtype=np.float64), memory)  # in MB per 100 rounds
     start = warm[0][0]
     edges = np.linspace(start, total, WINDOWS + 1)
     times, taken, load_average = soak.latencies[: soak.measured].T

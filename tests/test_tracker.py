@@ -44,7 +44,8 @@ def test_published_behaviour_by_hand() -> None:
     track = tracker.update(FRAME)
     # centre (120 + 20, 120), size (40, 80)
     assert track.box.as_tuple() == pytest.approx((120, 80, 40, 80))
-    assert (track.score, track.state) == (pytest.approx(0.01), "tracking")
+    assert track.score == pytest.approx(0.01)
+    assert track.state == "tracking"
 
 
 def test_lost_holds_the_last_good_box_and_widens_the_search() -> None:
@@ -255,7 +256,7 @@ class Sides(Scripted):
 
     def _template(self, crops: Crops) -> Crops:
         self.encoded += 1
-        return crops[:, 64, 64, 0].copy()  # the target's number, painted into its middle
+        return np.array(crops[:, 64, 64, 0])  # the target's number, painted into its middle
 
     def _search(self, crops: Crops, features: Crops, score_map: bool) -> SearchResult:  # type: ignore[override]
         side = crops.shape[1]

@@ -105,7 +105,8 @@ def test_bad_input(clip: Path, bundle: Path, tmp_path: Path) -> None:
 def test_a_grid_for_those_without_a_screen(clip: Path, tmp_path: Path) -> None:
     done = mvt("track", clip, "--show-grid", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "clip.grid.png\n"), done.stderr
-    assert cv2.imread(str(tmp_path / "clip.grid.png")).shape == (demo.HEIGHT, demo.WIDTH, 3)
+    grid = np.asarray(cv2.imread(str(tmp_path / "clip.grid.png")))
+    assert grid.shape == (demo.HEIGHT, demo.WIDTH, 3)
     assert "--init-box" in done.stderr
     assert len(list(tmp_path.iterdir())) == 1
 

@@ -201,7 +201,8 @@ def test_plain_folder_is_one_sequence_or_several(tmp_path: Path) -> None:
     single = open_dataset(tmp_path / "b")
     assert (single.format, [s.name for s in single.sequences], len(single.sequences[0].frames)) == ("folder", ["b"], 4)
     frame = single.sequences[0].read(2)
-    assert (frame.shape, frame.dtype, abs(float(frame.mean()) - 3) < 2) == ((HEIGHT, WIDTH, 3), np.uint8, True)
+    assert (frame.shape, str(frame.dtype)) == ((HEIGHT, WIDTH, 3), "uint8")
+    assert abs(float(frame.mean()) - 3) < 2
 
 
 def test_a_wrong_layout_says_what_was_expected_and_found(tmp_path: Path) -> None:

@@ -16,12 +16,12 @@ import torch
 from hostile import changed, either, fuzzed, mangle, mangled, workplace, write
 from hypothesis import strategies as st
 
-from mvt_deploy.errors import SourceError, TrainingError
+from mvt_deploy.errors import CalibrationError, SourceError, TrainingError
 from mvt_deploy.evaluation.datasets import open_dataset
 from mvt_deploy.evaluation.results import ResultError, ResultsFolder
 from mvt_deploy.evaluation.sequence import DatasetError, Sequence
 from mvt_deploy.process import quiet_opencv
-from mvt_deploy.quantize.calibration_set import MIN_PAIRS, CalibrationError
+from mvt_deploy.quantize.calibration_set import MIN_PAIRS
 from mvt_deploy.quantize.ranges import RangeStore
 from mvt_deploy.training.config import TrainConfig, from_json
 from mvt_deploy.training.discover import discover

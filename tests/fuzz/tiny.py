@@ -64,7 +64,9 @@ def search(numbers: int = 4, side: int = 256) -> onnx.ModelProto:
     return _model("search", nodes, inputs, outputs, constants)
 
 
-def _model(name: str, nodes: list[Any], inputs: list[Any], outputs: list[Any], constants: dict[str, Any]) -> Any:
+def _model(
+    name: str, nodes: list[Any], inputs: list[Any], outputs: list[Any], constants: dict[str, Any]
+) -> onnx.ModelProto:
     held = [numpy_helper.from_array(value, key) for key, value in constants.items()]
     graph = helper.make_graph(nodes, name, inputs, outputs, held)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)

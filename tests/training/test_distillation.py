@@ -64,6 +64,7 @@ def test_the_loss_is_zero_where_the_features_are_predicted() -> None:
     with torch.no_grad():
         for adaptor in (distillation.search, distillation.template):
             adaptor.weight.copy_(torch.eye(128)[:, :, None, None])
+            assert adaptor.bias is not None
             adaptor.bias.zero_()
     kept: list[tuple[torch.Tensor, torch.Tensor]] = []
     model.neck.register_forward_pre_hook(lambda _neck, maps: kept.append(maps))

@@ -63,7 +63,8 @@ def rows(seed: int, count: int = 80) -> list[list[float]]:
     boxes = random.normal((0.5, 0.5, 0.25, 0.25), (0.02, 0.02, 0.02, 0.02), (count, 4))
     low = np.sin(np.arange(count) / 8 + seed) > 0
     scores = np.where(low, random.uniform(0, 0.22, count), random.uniform(0.3, 0.9, count))
-    return np.column_stack([boxes, scores]).astype(np.float32).astype(float).tolist()  # float32 in both languages
+    rows: list[list[float]] = np.column_stack([boxes, scores]).astype(np.float32).astype(float).tolist()
+    return rows  # float32 in both languages
 
 
 @pytest.mark.parametrize("seed", range(3))

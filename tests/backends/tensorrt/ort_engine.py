@@ -45,13 +45,13 @@ class OrtEngine:
         self.num_optimization_profiles = len(PROFILES)
 
     def get_tensor_name(self, index: int) -> str:
-        return self.all[index].name
+        return str(self.all[index].name)
 
     def get_tensor_mode(self, name: str) -> Mode:
         return Mode.INPUT if name in self.inputs else Mode.OUTPUT
 
     def get_tensor_dtype(self, name: str) -> str:
-        return {v.name: v.type for v in self.all}[name]
+        return str({v.name: v.type for v in self.all}[name])
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         return (-1, *{v.name: v.shape for v in self.all}[name][1:])
