@@ -1,6 +1,6 @@
 """Make ``benchmarks/results/web-<machine>.json``: ONNX Runtime Web in Chromium beside native ONNX Runtime.
 
-python benchmarks/web.py [--model DIR] [--runtime DIR] [--rounds N] [--results DIR]
+python benchmarks/web.py [--model DIR] [--search-size N ...] [--runtime DIR] [--rounds N] [--results DIR]
 
 For every precision and search size of the bundle, and for one and two threads, the browser and the native runtime take
 turns on the same crops of one target; a ratio above 1 says how many times slower the browser is, its interval a
@@ -76,6 +76,9 @@ class Handler(SimpleHTTPRequestHandler):
 
 def main(
     model: Annotated[Path | None, typer.Option(help="The bundle's folder; the default one if left out.")] = None,
+    search_size: Annotated[
+        list[int] | None, typer.Option(help="Side of the search crops in pixels, may be repeated; all if left out.")
+    ] = None,
     runtime: Annotated[Path | None, typer.Option(help="Unpacked npm package onnxruntime-web.")] = None,
     rounds: Annotated[int, typer.Option(help="Number of turns of each side per row.")] = 8,
     results: Annotated[Path, typer.Option(help="Folder of the report.")] = RESULTS,
@@ -99,7 +102,7 @@ def main(
             page = browser.new_page()
             page.goto(f"http://127.0.0.1:{server.server_port}/blank.html")
             for precision in ("fp32", "fp16", "int8"):
-                for size in bundle.search_sizes:
+                for size in search_size or bundle.search_sizes:
                     if row := _row(bundle, folder, page, precision, size, threads, rounds):
                         rows.append(row)
                         say(_line(row))

@@ -25,7 +25,8 @@ def package(
         str | None,
         typer.Option(
             "--precision",
-            help="fp32, fp16 or int8. Default: fp32 with --triton, the smallest graphs of the bundle with --web.",
+            help="fp32, fp16 or int8; with --web also fp16-weights, which is fp32 with weights stored in fp16. "
+            "Default: fp32 with --triton, fp16-weights with --web.",
         ),
     ] = None,
     search_size: Annotated[

@@ -8,6 +8,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +16,21 @@ import cv2
 import numpy as np
 
 from ..backends.ort import OrtBackend
-from ..bundle import Bundle, Gate, GraphPair, TrackerSpec
+from ..bundle import Bundle, Gate, GraphInfo, GraphPair, TrackerSpec
 from ..crops import photograph_pairs
 from ..errors import BundleError, UserError
 from ..files import draft_folder
 from ..version import __version__
 from ..video import demo
+from .half_weights import store_weights_as_fp16
 from .runtime import VERSION, Runtime, find_runtime
 
 PAGE = Path(__file__).parent / "page"
 DESCRIPTION = "site.json"
-PRECISIONS = ("int8", "fp16", "fp32")
-"""Precisions that WASM runs, the smallest download first."""
+HALF_WEIGHTS = "fp16-weights"
+PRECISIONS = (HALF_WEIGHTS, "fp32", "fp16", "int8")
+"""Precisions that WASM runs; ``fp16-weights`` is the fp32 graphs with their weights stored in fp16."""
 
-_RUNTIMES = {"wasm": "ort", "webgpu": "portable"}  # whose graphs an execution provider runs
 _CHECKED_PAIRS = 4
 _CLIP_WIDTH, _CLIP_HEIGHT = 480, 270
 _CLIP_EVERY = 2  # frames of the rendered clip per picture of the sample
@@ -62,8 +64,8 @@ def write_site(
     Args:
         bundle: The graphs to track with.
         folder: The site's place.
-        precision: Precision of the graphs that WASM runs, ``"fp32"``, ``"fp16"`` or ``"int8"``; None takes the smallest
-            that the bundle holds and that its gate did not refuse.
+        precision: What WASM runs, one of :data:`PRECISIONS`. None is ``"fp16-weights"``, the smallest download whose
+            trajectories are those of fp32 on a CPU; where the package ``onnx`` is missing, it is ``"fp32"``.
         search_size: Side of the search crops in pixels, of the sides the bundle holds; None for its default.
         runtime: Unpacked npm package ``onnxruntime-web``; None fetches it with npm.
         say: Told what is being done.
@@ -73,6 +75,7 @@ def write_site(
 
     Raises:
         BundleError: The bundle lacks graphs of that precision or side, or a file is damaged.
+        MissingExtra: ``"fp16-weights"`` is asked for, and the package ``onnx`` is not installed.
         UserError: The runtime cannot be fetched, or the place cannot be written or holds something else.
     """
     if precision is not None and precision not in PRECISIONS:
@@ -80,14 +83,27 @@ def write_site(
     if folder.exists() and not (folder / DESCRIPTION).is_file() and any(folder.iterdir() if folder.is_dir() else [1]):
         raise UserError(f"{folder} exists and is no site of mvt-deploy: give another place, or remove it.")
     spec = bundle.manifest.tracker if search_size is None else bundle.manifest.tracker.at(search_size)
-    wasm = bundle.graphs("ort", precision or _smallest(bundle, search_size), search_size)
-    pairs = [("wasm", wasm)]
-    pairs += [("webgpu", pair) for p in ("fp16", "fp32") if (pair := _find_pair(bundle, "webgpu", p, search_size))]
+    if precision is None:
+        precision = HALF_WEIGHTS if find_spec("onnx") else "fp32"
+        if precision == "fp32":
+            say("the package onnx is not installed, so the weights stay in fp32: twice the download")
+    stored = "fp32" if precision == HALF_WEIGHTS else precision
+    plans = [_Plan("wasm", precision, bundle.graphs("ort", stored, search_size))]
+    plans += [_Plan("webgpu", p, pair) for p in ("fp16", "fp32") if (pair := _webgpu_pair(bundle, p, search_size))]
     try:
         with find_runtime(runtime, say) as builds, draft_folder(folder.resolve()) as site:
-            return _Writer(bundle, spec, site, say).write(builds, pairs)
+            return _Writer(bundle, spec, site, say).write(builds, plans)
     except OSError as error:
         raise UserError(f"cannot write a site at {folder} ({error.strerror}): give another place.") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What an execution provider of the browser runs: the bundle's graphs, stored at a precision."""
+
+    provider: str
+    precision: str
+    pair: GraphPair
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +113,14 @@ class _Writer:
     folder: Path
     say: Callable[[str], None]
 
-    def write(self, builds: dict[str, Runtime], pairs: list[tuple[str, GraphPair]]) -> list[Part]:
+    def write(self, builds: dict[str, Runtime], plans: list[_Plan]) -> list[Part]:
         shutil.copytree(PAGE, self.folder, dirs_exist_ok=True)
         shell = sorted(str(p.relative_to(self.folder).as_posix()) for p in self.folder.rglob("*") if p.is_file())
         shell.remove("service-worker.js")  # browsers keep it themselves
         spec = self.spec
         runtimes = {provider: self._runtime(build) for provider, build in builds.items()}
         self.say("checking the graphs, and rendering the sample clip")
-        choices = [self._choice(provider, pair) for provider, pair in pairs]
+        choices = [self._choice(plan) for plan in plans]
         description = {
             "name": self.bundle.manifest.name,
             "version": __version__,
@@ -130,16 +146,23 @@ class _Writer:
         shutil.copyfile(build.module, self.folder / module)
         return {"module": module.as_posix(), "binary": self._packed(f"ort/{build.binary.name}", build.binary)}
 
-    def _choice(self, provider: str, pair: GraphPair) -> dict[str, Any]:
+    def _choice(self, plan: _Plan) -> dict[str, Any]:
         return {
-            "provider": provider,
-            "precision": pair.search.precision,
-            "gated": any(gate.passed for gate in _gates(self.bundle, pair)),
-            "template": self._packed(f"model/{pair.template.file}", self.bundle.path(pair.template)),
-            "search": self._packed(f"model/{pair.search.file}", self.bundle.path(pair.search)),
+            "provider": plan.provider,
+            "precision": plan.precision,
+            "gated": any(gate.passed for gate in _gates(self.bundle, plan.pair)),
+            "template": self._graph(plan.pair.template, plan.precision),
+            "search": self._graph(plan.pair.search, plan.precision),
             "search_size": self.spec.search_size,
             "search_factor": self.spec.search_factor,
         }
+
+    def _graph(self, graph: GraphInfo, precision: str) -> dict[str, Any]:
+        path = self.bundle.path(graph)
+        if precision != HALF_WEIGHTS:
+            return self._packed(f"model/{graph.file}", path)
+        name = f"{Path(graph.file).stem}.{HALF_WEIGHTS}.onnx"
+        return self._packed(f"model/{name}", store_weights_as_fp16(path.read_bytes()))
 
     def _check(self) -> dict[str, Any]:
         """Crops of the shipped photographs, and the answers of native ONNX Runtime in fp32."""
@@ -202,18 +225,9 @@ def _described(name: str, data: bytes, download: int) -> dict[str, Any]:
     return {"file": name, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), "download": download}
 
 
-def _smallest(bundle: Bundle, search_size: int | None) -> str:
-    """The precision with the smallest graphs that the bundle holds and that its gate did not refuse."""
-    for precision in PRECISIONS:
-        pair = _find_pair(bundle, "wasm", precision, search_size)
-        if pair and pair.search.precision == precision and all(gate.passed for gate in _gates(bundle, pair)):
-            return precision
-    return "fp32"
-
-
-def _find_pair(bundle: Bundle, provider: str, precision: str, search_size: int | None) -> GraphPair | None:
+def _webgpu_pair(bundle: Bundle, precision: str, search_size: int | None) -> GraphPair | None:
     try:
-        return bundle.graphs(_RUNTIMES[provider], precision, search_size)
+        return bundle.graphs("portable", precision, search_size)
     except BundleError:
         return None
 

@@ -127,11 +127,11 @@ def test_the_first_visit(chromium: Any, server: Any) -> None:
     wait_for_status(page, "Ready")
     assert page.evaluate("crossOriginIsolated")
     threads = min(4, page.evaluate("navigator.hardwareConcurrency"))
-    assert page.inner_text("#runs-on") == f"WASM, {threads} thread{'s' * (threads > 1)}, int8"
+    assert page.inner_text("#runs-on") == f"WASM, {threads} thread{'s' * (threads > 1)}, fp16-weights"
     assert any(worker.url.endswith("/worker.js") for worker in page.workers)
     assert {url[: len(server.url)] for url in asked if not url.startswith("blob:")} == {server.url}
-    assert "search.int8.ort.onnx.gz" in " ".join(asked)
-    assert "fp16" not in " ".join(asked)  # only what is used is downloaded
+    graphs = sorted(url.rpartition("/")[2] for url in asked if ".onnx" in url)
+    assert graphs == ["search.ort.fp16-weights.onnx.gz", "template.fp16-weights.onnx.gz"]  # only what is used
     assert page.locator(".private").inner_text() == "Runs on this device. No picture leaves it."
     context.close()
 
@@ -388,14 +388,14 @@ def test_without_a_service_worker_it_runs_on_one_thread(chromium: Any, server: A
     page = context.new_page()
     page.goto(server.url)
     ready(page)
-    assert page.inner_text("#runs-on") == "WASM, 1 thread, int8"
+    assert page.inner_text("#runs-on") == "WASM, 1 thread, fp16-weights"
     context.close()
 
 
 def test_a_damaged_graph_is_not_used(chromium: Any, site: Path, serve: Serve, tmp_path: Path) -> None:
     copy = tmp_path / "site"
     shutil.copytree(site, copy)
-    graph = copy / "model" / "template.onnx.gz"
+    graph = copy / "model" / "template.fp16-weights.onnx.gz"
     shutil.copyfile(copy / "model" / "template.fp16.onnx.gz", graph)  # a graph, but not the one of the manifest
     context = chromium.new_context()
     context.set_default_timeout(PATIENCE)
@@ -403,15 +403,19 @@ def test_a_damaged_graph_is_not_used(chromium: Any, site: Path, serve: Serve, tm
     with serve(copy) as server:
         page.goto(server.url)
         page.wait_for_selector("#problem:visible")
-        assert "model/template.onnx.gz is not the one that this site was made with" in page.inner_text("#problem")
-        shutil.copyfile(site / "model" / "template.onnx.gz", graph)
+        assert "model/template.fp16-weights.onnx.gz is not the one that this site was made with" in page.inner_text(
+            "#problem"
+        )
+        shutil.copyfile(site / "model" / "template.fp16-weights.onnx.gz", graph)
         page.reload()  # mended: the damaged copy was not kept
         ready(page)
     context.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)], ids=["desktop", "phone"])
+@pytest.mark.parametrize(
+    ("width", "height"), [(1280, 800), (390, 844), (844, 390)], ids=["desktop", "phone", "phone held sideways"]
+)
 def test_accessibility_and_layout(
     chromium: Any,
     context: Any,
@@ -434,6 +438,7 @@ def test_accessibility_and_layout(
             wait_for_frames(page, 2)
             page.get_by_role("button", name="Pause").click()
             page.locator("summary").click()
+        page.evaluate("scrollTo(0, 0)")
         page.evaluate(axe)
         found = page.evaluate("axe.run()")
         serious = [
@@ -445,8 +450,11 @@ def test_accessibility_and_layout(
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         for button in page.locator("button:visible").all():
             assert button.bounding_box()["height"] >= 44  # room for a finger
+        assert page.locator("h1").bounding_box()["height"] < 40  # one line
         if overlay := page.locator("#overlay:visible").bounding_box() if state == "tracking" else None:
             assert overlay["y"] + overlay["height"] < height  # the picture is seen without scrolling
+            toolbar = page.locator("#toolbar").bounding_box()
+            assert toolbar["y"] + toolbar["height"] < height
     page.screenshot(path=tmp_path / "page.png")
     page.close()
 

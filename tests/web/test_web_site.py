@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,10 +17,11 @@ import pytest
 from typer.testing import CliRunner
 
 import mvt_deploy as mvt
+from mvt_deploy.backends.onnx_session import OnnxSession
 from mvt_deploy.bundle import open_bundle
 from mvt_deploy.cli.main import app
 from mvt_deploy.crops import photograph_pairs
-from mvt_deploy.errors import BundleError, UserError
+from mvt_deploy.errors import BundleError, MissingExtra, UserError
 from mvt_deploy.web import find_runtime, write_site
 
 PAGE = Path(__file__).parents[2] / "mvt_deploy" / "web" / "page"
@@ -37,11 +39,11 @@ def test_the_site_holds_what_its_description_says(site: Path, bundle: Path) -> N
     hashes = {graph["file"]: graph["sha256"] for graph in manifest["graphs"]}
     choices = description["choices"]
     assert [(c["provider"], c["precision"]) for c in choices] == [
-        ("wasm", "int8"),
+        ("wasm", "fp16-weights"),
         ("webgpu", "fp16"),
         ("webgpu", "fp32"),
     ]
-    for entry in [c[role] for c in choices for role in ("template", "search")]:
+    for entry in [c[role] for c in choices[1:] for role in ("template", "search")]:
         assert entry["sha256"] == hashes[Path(entry["file"]).name.removesuffix(".gz")]
     entries = [c[role] for c in choices for role in ("template", "search")]
     entries += [description["runtime"][kind]["binary"] for kind in ("wasm", "webgpu")]
@@ -77,7 +79,34 @@ def test_one_content_security_policy_in_the_page_and_in_the_service_worker(site:
     assert "unsafe-inline" not in page[1]
 
 
-@pytest.mark.slow
+def test_weights_stored_in_fp16_halve_the_graphs_and_keep_fp32_arithmetic(site: Path, bundle: Path) -> None:
+    choice = json.loads((site / "site.json").read_text())["choices"][0]
+    template, search = (unpacked(site, choice[role]) for role in ("template", "search"))
+    for stored, name in ((template, "template.onnx"), (search, "search.ort.onnx")):
+        assert len(stored) < 0.51 * (bundle / name).stat().st_size
+    pairs = photograph_pairs(4)
+    model = mvt.load(bundle, "ort")
+    wanted = model.search(pairs.search, model.template(pairs.template))
+    features = OnnxSession(template).run({"crop": pairs.template})
+    found = OnnxSession(search).run({"crop": pairs.search, **features}, ("box", "score"))
+    assert found["box"].dtype == np.float32
+    assert np.allclose(found["box"], wanted.box, atol=1e-3)
+    assert np.allclose(found["score"], wanted.score, atol=1e-3)
+
+
+def test_without_onnx_the_weights_stay_in_fp32(
+    bundle: Path, web_runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)  # as where it is not installed
+    said: list[str] = []
+    with pytest.raises(MissingExtra, match=r"onnx.*mvt-deploy\[export\]"):
+        write_site(open_bundle(bundle), tmp_path / "a", runtime=web_runtime, precision="fp16-weights")
+    assert not (tmp_path / "a").exists()
+    write_site(open_bundle(bundle), tmp_path / "b", runtime=web_runtime, say=said.append)
+    assert json.loads((tmp_path / "b" / "site.json").read_text())["choices"][0]["precision"] == "fp32"
+    assert "the package onnx is not installed" in said[0]
+
+
 @pytest.mark.slow
 def test_another_site_has_another_cache(site: Path, bundle: Path, web_runtime: Path, tmp_path: Path) -> None:
     write_site(open_bundle(bundle), tmp_path, runtime=web_runtime, precision="fp32")
@@ -99,9 +128,9 @@ def test_the_command_states_the_megabytes_and_repeats_to_the_byte(
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     assert done.stdout == f"{place}\n"
-    wasm = re.search(r"wasm int8: ([\d.]+) MB to download", done.stderr)
+    wasm = re.search(r"wasm fp16-weights: ([\d.]+) MB to download", done.stderr)
     assert wasm
-    assert 8 < float(wasm[1]) < 11
+    assert 11 < float(wasm[1]) < 14
     assert not (place / "old.js").exists()
     for path in site.rglob("*"):
         if path.is_file():
@@ -136,7 +165,7 @@ def test_what_cannot_be_packaged_is_said_and_nothing_is_written(
 
 def test_damaged_graphs_do_not_get_into_a_site(bundle: Path, web_runtime: Path, tmp_path: Path) -> None:
     shutil.copytree(bundle, tmp_path / "mvt")
-    with (tmp_path / "mvt" / "search.int8.ort.onnx").open("r+b") as file:
+    with (tmp_path / "mvt" / "search.ort.onnx").open("r+b") as file:
         file.write(b"damage")
     with pytest.raises(BundleError, match="not the file its manifest describes"):
         write_site(open_bundle(tmp_path / "mvt"), tmp_path / "site", runtime=web_runtime)
