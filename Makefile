@@ -82,7 +82,7 @@ lint: $(VENV)/.test  ## style, types and import arrows
 	$(BIN)/mypy $(LOOSE:%=--disable-error-code %) --no-warn-unused-ignores tests benchmarks
 	$(BIN)/lint-imports --no-cache
 
-format: $(VENV)/.test  ## bring the code into the house style
+format: $(VENV)/.test  ## bring the code into the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -22,7 +22,7 @@ class Judge:
     Args:
         clips: What to track; None renders short clips from the shipped photographs.
         limits: Largest drop of AO that passes, by precision; a precision that is not named has its own limit, see
-            :func:`~mvt_deploy.evaluation.gate.trajectories.limit_for`.
+            :func:`~mvt_deploy.evaluation.gate.limits.limit_for`.
         threads: CPU threads of the network; None is the runtime's choice.
         progress: Receives the frames tracked.
     """

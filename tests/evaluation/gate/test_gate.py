@@ -20,17 +20,8 @@ from mvt_deploy.cli.main import app
 from mvt_deploy.errors import NonFiniteError, UserError
 from mvt_deploy.evaluation.gate.clips import GateClip, rendered
 from mvt_deploy.evaluation.gate.judge import Judge
-from mvt_deploy.evaluation.gate.trajectories import (
-    AUTO_LIMIT,
-    LIMITS,
-    SIDE_LIMIT,
-    describe_change,
-    judge,
-    limit_for,
-    replay_windows,
-    run_gate,
-    track_clip,
-)
+from mvt_deploy.evaluation.gate.limits import AUTO_LIMIT, LIMITS, SIDE_LIMIT, limit_for
+from mvt_deploy.evaluation.gate.trajectories import describe_change, judge, replay_windows, run_gate, track_clip
 
 
 class Still(FakeBackend):
