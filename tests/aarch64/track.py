@@ -1,15 +1,15 @@
 """Runs on the ARM side: says which versions are there, follows a target in the given frames, and prints JSON.
 
-python3 track.py BUNDLE FRAMES.npz CENTRES.json PRECISION...
+python3 track.py BUNDLE FRAMES.npz CENTRES.json CROPS.npz PRECISION...
 
-``paths`` are the tracker's own boxes and scores. ``windows`` are the answers where each frame's search window is cut
-around the box that CENTRES.json names for it, so that no difference of an earlier frame is in them; ``crops`` are
-hashes of these windows. Without that file, ``paths`` alone are printed.
+``paths`` are the tracker's own boxes and scores. ``windows`` are the answers to the crops in CROPS.npz, around the
+boxes that CENTRES.json names for the frames, so that neither an earlier frame nor the cutting of a crop makes a
+difference; ``crops`` say by how many grey levels this machine's own crops of these windows differ from them. Where
+there is no CROPS.npz, it is written. Without CENTRES.json, ``paths`` alone are printed.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import sys
@@ -21,12 +21,13 @@ import numpy as np
 import mvt_deploy as mvt
 from mvt_deploy.geometry import Box, clip, crop, crop_window, map_back
 
-bundle, frames_file, centres_file, *precisions = sys.argv[1:]
+bundle, frames_file, centres_file, crops_file, *precisions = sys.argv[1:]
 with np.load(frames_file) as data:
     frames, box = data["frames"], data["box"]
 height, width = frames[0].shape[:2]
 centres = json.loads(Path(centres_file).read_text()) if Path(centres_file).exists() else {}
-paths, windows, crops = {}, {}, {}
+given = dict(np.load(crops_file)) if Path(crops_file).exists() else {}
+paths, windows, crops, cut = {}, {}, {}, {}
 for precision in precisions:
     model = mvt.load(bundle, "ort", precision=precision, threads=1)
     tracker = mvt.Tracker(model)
@@ -36,16 +37,20 @@ for precision in precisions:
     if precision not in centres:
         continue
     spec = model.spec
-    template = crop(frames[0], crop_window(Box(*box), spec.template_factor), spec.template_size)
-    features = model.template(template[None])
-    windows[precision], crops[precision] = [], [hashlib.sha256(template.tobytes()).hexdigest()]
-    for frame, centre in zip(frames[1:], centres[precision], strict=True):
-        window = crop_window(Box(*centre), spec.search_factor)
-        pixels = crop(frame, window, spec.search_size)
+    own = [crop(frames[0], crop_window(Box(*box), spec.template_factor), spec.template_size)]
+    places = [crop_window(Box(*centre), spec.search_factor) for centre in centres[precision]]
+    own += [crop(frame, window, spec.search_size) for frame, window in zip(frames[1:], places, strict=True)]
+    cut.update({f"{precision}-{i}": pixels for i, pixels in enumerate(own)})
+    used = [given.get(f"{precision}-{i}", pixels) for i, pixels in enumerate(own)]
+    crops[precision] = [int(np.abs(a.astype(int) - b).max()) for a, b in zip(own, used, strict=True)]
+    features = model.template(used[0][None])
+    windows[precision] = []
+    for pixels, centre, window in zip(used[1:], centres[precision], places, strict=True):
         found = model.search(pixels[None], features)
         mapped = clip(map_back(found.box[0], Box(*centre), window.side), width, height)
         windows[precision].append([*mapped, float(found.score[0])])
-        crops[precision].append(hashlib.sha256(pixels.tobytes()).hexdigest())
+if cut and not given:
+    np.savez(crops_file, **cut)
 packages = ("mvt-deploy", "numpy", "opencv-python", "onnxruntime", "typer", "rich")
 print(
     json.dumps(
