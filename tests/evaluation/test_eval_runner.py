@@ -140,7 +140,8 @@ def test_a_dead_worker_is_reported_and_the_run_can_go_on(tmp_path: Path) -> None
 @pytest.mark.slow
 def test_ray_survives_a_killed_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ray = pytest.importorskip("ray")
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # workers import the trackers of this file
+    here = Path(__file__).parent
+    monkeypatch.setenv("PYTHONPATH", f"{here}{os.pathsep}{here.parent}")  # workers import the trackers of this file
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     dataset = open_dataset(plain(tmp_path / "data", LENGTHS))
     run_dataset(dataset, Drift(), ResultsFolder(tmp_path / "one"))

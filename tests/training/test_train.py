@@ -126,7 +126,7 @@ def test_the_loss_falls_and_every_file_is_written(data: Path, tmp_path: Path) ->
     assert told.totals["training (%)"] == 100
     assert told.done["training (%)"] == pytest.approx(100)
     assert not told.open
-    assert told.messages[-1].startswith("step 50  loss ")
+    assert told.messages[-1].startswith("step 100  loss ")
     assert weights is not None
     assert weights.name == "best.safetensors"
     entries = log_of(tmp_path / "run")
