@@ -27,7 +27,10 @@ with np.load(frames_file) as data:
 height, width = frames[0].shape[:2]
 centres = json.loads(Path(centres_file).read_text()) if Path(centres_file).exists() else {}
 given = dict(np.load(crops_file)) if Path(crops_file).exists() else {}
-paths, windows, crops, cut = {}, {}, {}, {}
+paths: dict[str, list[list[float]]] = {}
+windows: dict[str, list[list[float]]] = {}
+crops: dict[str, list[int]] = {}
+cut: dict[str, np.ndarray] = {}
 for precision in precisions:
     model = mvt.load(bundle, "ort", precision=precision, threads=1)
     tracker = mvt.Tracker(model)
@@ -50,7 +53,7 @@ for precision in precisions:
         mapped = clip(map_back(found.box[0], Box(*centre), window.side), width, height)
         windows[precision].append([*mapped, float(found.score[0])])
 if cut and not given:
-    np.savez(crops_file, **cut)
+    np.savez(crops_file, **cut)  # type: ignore[arg-type] (names are no options)
 packages = ("mvt-deploy", "numpy", "opencv-python", "onnxruntime", "typer", "rich")
 print(
     json.dumps(
