@@ -53,7 +53,7 @@ for precision in precisions:
         mapped = clip(map_back(found.box[0], Box(*centre), window.side), width, height)
         windows[precision].append([*mapped, float(found.score[0])])
 if cut and not given:
-    np.savez(crops_file, **cut)  # type: ignore[arg-type] (names are no options)
+    np.savez(crops_file, **cut)  # type: ignore[arg-type]  # names are no options
 packages = ("mvt-deploy", "numpy", "opencv-python", "onnxruntime", "typer", "rich")
 print(
     json.dumps(
