@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import onnxruntime
 import typer
-from reports import RESULTS, machine_name, script, write_json
+from reports import RESULTS, script, write_for_machine
 
 from mvt_deploy.backends.onnx_session import OnnxSession
 from mvt_deploy.bench.machine import describe
@@ -129,9 +129,7 @@ def main(
         "runs": runs,
         "rows": found,
     }
-    place = results / f"ort-profile-{machine_name(machine)}.json"
-    write_json(place, report)
-    print(place)
+    write_for_machine(results, "ort-profile", report)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from reports import RESULTS, machine_name, script, write_json
+from reports import RESULTS, script, write_for_machine
 
 from mvt_deploy.backends.onnx_session import OnnxSession
 from mvt_deploy.bench.machine import describe
@@ -158,9 +158,7 @@ def main(
                 f"{title:16}{name:22} {r['value']:.3f} ({r['low']:.3f}-{r['high']:.3f})  {row['median_ms']:.2f} ms"
                 f"  {row['turns']} turns"
             )
-    place = results / f"ort-rewrites-{machine_name(report['machine'])}.json"
-    write_json(place, report)
-    print(place)
+    write_for_machine(results, "ort-rewrites", report)
 
 
 if __name__ == "__main__":

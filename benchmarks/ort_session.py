@@ -23,7 +23,7 @@ from typing import Annotated, Any
 import numpy as np
 import onnxruntime
 import typer
-from reports import RESULTS, machine_name, script, write_json
+from reports import RESULTS, script, write_for_machine
 
 from mvt_deploy.backends.ort import OrtBackend
 from mvt_deploy.bench.clip import encode, photograph
@@ -320,9 +320,7 @@ def main(
         "start_up": start_up(search, inputs),
         "pipeline": pipeline(bundle),
     }
-    place = results / f"ort-session-{machine_name(machine)}.json"
-    write_json(place, report)
-    print(place)
+    write_for_machine(results, "ort-session", report)
 
 
 if __name__ == "__main__":

@@ -34,3 +34,10 @@ def write_json(path: Path, report: Any) -> None:
 def machine_name(machine: dict[str, Any]) -> str:
     """Processor and cores of a ``describe()``, fit for a file's name."""
     return re.sub(r"[^a-z0-9]+", "-", f"{machine['cpu']} {machine['cores']} cores".lower()).strip("-")
+
+
+def write_for_machine(results: Path, name: str, report: dict[str, Any]) -> None:
+    """Write a report as ``<name>-<machine>.json`` and print its path; its ``machine`` is that of ``describe()``."""
+    place = results / f"{name}-{machine_name(report['machine'])}.json"
+    write_json(place, report)
+    print(place)

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from ort_rewrites import Run, measure
-from reports import RESULTS, machine_name, script, write_json
+from reports import RESULTS, script, write_for_machine
 
 from mvt_deploy.backends.base import Backend
 from mvt_deploy.backends.onnx_session import OnnxSession
@@ -118,9 +118,7 @@ def main(
         "layouts": LAYOUTS,
         "rows": rows,
     }
-    place = results / f"search-sides-{machine_name(machine)}.json"
-    write_json(place, report)
-    print(place)
+    write_for_machine(results, "search-sides", report)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from reports import RESULTS, machine_name, script, write_json
+from reports import RESULTS, script, write_for_machine
 
 from mvt_deploy.backends.ort import OrtBackend
 from mvt_deploy.bench.machine import describe
@@ -120,9 +120,7 @@ def main(
         }
         browser.close()
         server.shutdown()
-    place = results / f"web-{machine_name(machine)}.json"
-    write_json(place, report)
-    print(place)
+    write_for_machine(results, "web", report)
 
 
 def _row(

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from ..backends.registry import NAMES, PRECISIONS, PROVIDERS
+from ..backends.registry import AUTO, NAMES, PRECISIONS, PROVIDERS
 from ..bundle import SearchSize
 from ..errors import UserError
 
@@ -91,7 +91,8 @@ def _part(part: str, text: str, found: dict[str, str | int]) -> tuple[str, str |
         return "provider", part
     if part in PRECISIONS:
         return "precision", part
+    providers = ", ".join(name for name in PROVIDERS if name != AUTO)
     raise UserError(
-        f"'{part}' in the candidate '{text}' is no backend ({', '.join(NAMES)}), provider (cpu, openvino, cuda), "
+        f"'{part}' in the candidate '{text}' is no backend ({', '.join(NAMES)}), provider ({providers}), "
         f"precision ({', '.join(PRECISIONS)}), s<search size>, auto (search size per frame), t<threads> or b<targets>."
     )

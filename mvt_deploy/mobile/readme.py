@@ -7,12 +7,12 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from .usability import Report
+from .usability import Usability
 
 _VERDICTS = {"YES": "worth using", "MAYBE": "perhaps worth using", "NO": "not worth using"}
 
 
-def readme(contract: Mapping[str, Any], reports: Mapping[str, Report]) -> str:
+def readme(contract: Mapping[str, Any], reports: Mapping[str, Usability]) -> str:
     """The text, in Markdown.
 
     Args:
@@ -77,7 +77,7 @@ def _tensors(models: Iterable[Mapping[str, Any]]) -> str:
     )
 
 
-def _accelerators(reports: Mapping[str, Report]) -> str:
+def _accelerators(reports: Mapping[str, Usability]) -> str:
     rows: list[tuple[object, ...]] = []
     for file, report in reports.items():
         for p in report.partitions:

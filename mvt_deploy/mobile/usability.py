@@ -35,7 +35,7 @@ class Partitions:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class Usability:
     """The checker's answers for one graph, and the share of nodes whose operators XNNPACK knows."""
 
     partitions: list[Partitions]
@@ -43,7 +43,7 @@ class Report:
     nodes: int
 
 
-def report(path: Path) -> Report:
+def report(path: Path) -> Usability:
     """Ask the checker about an ONNX file with fixed shapes."""
     from onnxruntime.tools.mobile_helpers import usability_checker as checker
     from onnxruntime.tools.onnx_model_utils import ModelProtoWithShapeInfo
@@ -60,7 +60,7 @@ def report(path: Path) -> Report:
         ),
     ]
     xnnpack = sum(node.op_type in XNNPACK_OPERATORS for node in model.graph.node)
-    return Report(found, xnnpack, len(model.graph.node))
+    return Usability(found, xnnpack, len(model.graph.node))
 
 
 def _partitions(provider: str, info: Any) -> Partitions:

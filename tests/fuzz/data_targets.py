@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
@@ -68,6 +69,17 @@ def place_of(files: dict[str, bytes], kind: str) -> Path:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content)
     return folder
+
+
+@contextlib.contextmanager
+def hostile_file(folder: Path, case: Case, sound: dict[str, bytes]) -> Iterator[None]:
+    """One file of a folder is hostile for a while, and sound again afterwards."""
+    name, content = case
+    write(folder / name, content)
+    try:
+        yield
+    finally:
+        write(folder / name, sound[name])
 
 
 def picture(suffix: str, height: int = 12, width: int = 16, depth: type[np.unsignedinteger] = np.uint8) -> bytes:
@@ -142,11 +154,10 @@ def _data_place() -> Path:
 @fuzzed(one_of(data_sets), one_seeded(data_sets))
 def data_set(case: Case) -> None:
     """``open_dataset``: sequences whose boxes fit their frames and can start a tracker, in every format."""
-    name, content = case
+    name, _ = case
     folder = _data_place()
-    write(folder / name, content)
     kind = name.partition("/")[0]
-    try:
+    with contextlib.suppress(DatasetError), hostile_file(folder, case, data_sets()):
         dataset = open_dataset(folder / kind, kind)
         assert dataset.sequences
         for sequence in dataset.sequences:
@@ -154,10 +165,6 @@ def data_set(case: Case) -> None:
             assert sequence.truth.shape[1:] == (4,)
             assert np.isfinite(sequence.truth[0]).all()
             assert (sequence.truth[0, 2:] > 0).all()
-    except DatasetError:
-        pass
-    finally:
-        write(folder / name, data_sets()[name])
 
 
 @functools.cache
@@ -178,21 +185,15 @@ def _results() -> dict[str, bytes]:
 @fuzzed(one_of(_results), one_seeded(_results))
 def results(case: Case) -> None:
     """``ResultsFolder``: a label, and one finite box, score and time per frame."""
-    name, content = case
     folder = place_of(_results(), "results")
-    write(folder / name, content)
     sequence = Sequence("x", (Path("1.jpg"), Path("2.jpg")), np.ones((2, 4)))
-    try:
+    with contextlib.suppress(ResultError), hostile_file(folder, case, _results()):
         run = ResultsFolder(folder)
         assert isinstance(run.label(), str)
         found = run.read(sequence)
         assert np.isfinite(found.boxes).all()
         assert found.boxes.shape == (2, 4)
         assert found.scores.shape == found.seconds.shape == (2,)
-    except ResultError:
-        pass
-    finally:
-        write(folder / name, _results()[name])
 
 
 @functools.cache
@@ -210,15 +211,9 @@ def _calibration() -> dict[str, bytes]:
 @fuzzed(one_of(_calibration), one_seeded(_calibration))
 def calibration(case: Case) -> None:
     """``RangeStore``: crops of one size each and finite ranges, or a sentence."""
-    name, content = case
     folder = place_of(_calibration(), "calibration")
-    write(folder / name, content)
-    try:
+    with contextlib.suppress(CalibrationError), hostile_file(folder, case, _calibration()):
         RangeStore(folder)
-    except CalibrationError:
-        pass
-    finally:
-        write(folder / name, _calibration()[name])
 
 
 @functools.cache
@@ -241,19 +236,13 @@ def _training_place() -> Path:
 @fuzzed(one_of(_training), one_seeded(_training))
 def training_data(case: Case) -> None:
     """``discover``: tracks and photographs whose boxes are finite and have an area."""
-    name, content = case
     folder = _training_place()
-    write(folder / name, content)
-    try:
+    with contextlib.suppress(SourceError, TrainingError), hostile_file(folder, case, _training()):
         found = discover(folder)
         boxes = [frame.box for track in found.tracks for frame in track.frames]
         boxes += [box for photograph in found.photographs for box in photograph.boxes]
         assert np.isfinite(np.array(boxes, np.float64)).all()
         assert all(w > 0 and h > 0 for _, _, w, h in boxes)
-    except (SourceError, TrainingError):
-        pass
-    finally:
-        write(folder / name, _training()[name])
 
 
 @functools.cache
@@ -273,20 +262,16 @@ def _run() -> dict[str, bytes]:
 @fuzzed(one_of(_run), one_seeded(_run))
 def training_run(case: Case) -> None:
     """``RunFolder`` and the configuration: what a resumed run reads."""
-    name, content = case
     folder = place_of(_run(), "run")
-    write(folder / name, content)
     run = RunFolder(folder)
     try:
-        config = from_json(run.read_config())
-        assert from_json(config.to_json()) == config
-        run.load_state()
-        run.rewind_log(1)
-        assert all(json.loads(line)["step"] <= 1 for line in (folder / "log.jsonl").read_text().splitlines())
-    except (SourceError, TrainingError):
-        pass
+        with contextlib.suppress(SourceError, TrainingError), hostile_file(folder, case, _run()):
+            config = from_json(run.read_config())
+            assert from_json(config.to_json()) == config
+            run.load_state()
+            run.rewind_log(1)
+            assert all(json.loads(line)["step"] <= 1 for line in (folder / "log.jsonl").read_text().splitlines())
     finally:
-        write(folder / name, _run()[name])
         write(folder / "log.jsonl", _run()["log.jsonl"])
 
 
