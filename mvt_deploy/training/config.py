@@ -133,6 +133,8 @@ class TrainConfig:
         mix: Which kinds of pairs are drawn.
         loss: Weights of the loss.
         teacher: A backbone to distil features from.
+        frozen: Names of modules whose parameters and batch norm statistics stay as they are, ``backbone.conv_1`` for
+            example. Freezing the first layers of a trained network makes a step faster: they have the largest maps.
         dropout: Dropout probability in the transformer layers; the published value is 0.1.
         stages: Resolution by share of the run.
         bf16: Autocast to bfloat16; None does so where the device has bfloat16 arithmetic.
@@ -163,6 +165,7 @@ class TrainConfig:
     mix: Mix = field(default_factory=Mix)
     loss: LossWeights = field(default_factory=LossWeights)
     teacher: Teacher = field(default_factory=Teacher)
+    frozen: tuple[str, ...] = ()
     dropout: float = 0.1
     stages: tuple[Stage, ...] = (Stage(1.0, 256),)
     bf16: bool | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,6 +147,7 @@ class Trainer:
         model = load_checkpoint(start) if start else initialise(MVT(), config.seed)
         layout = torch.channels_last if config.channels_last else torch.contiguous_format
         self.model = model.to(device, memory_format=layout).train()  # type: ignore[call-overload]
+        freeze(self.model, config.frozen)
         self.ema = Ema(self.model, config.ema)
         for module in self.model.modules():
             if isinstance(module, nn.Dropout):
@@ -318,8 +319,30 @@ class Trainer:
         return image.contiguous(memory_format=torch.channels_last) if self.config.channels_last else image.contiguous()
 
 
+def freeze(model: MVT, names: Sequence[str]) -> None:
+    """Keep modules as they are while the rest of a network is trained.
+
+    Args:
+        model: The network, in training mode.
+        names: Names of the modules, as in ``model.named_modules()``.
+
+    Raises:
+        TrainingError: The network has no module of this name.
+    """
+    for name in names:
+        try:
+            module = model.get_submodule(name)
+        except AttributeError as error:
+            raise TrainingError(
+                f"frozen names a module '{name}' that the network does not have: give names like backbone.layer_1."
+            ) from error
+        module.eval().requires_grad_(False)
+
+
 def parameter_groups(model: MVT, config: TrainConfig, backbone_factor: float) -> list[dict[str, Any]]:
     """AdamW's parameter groups: backbone and rest, each with weight decay on matrices and kernels only.
+
+    Frozen parameters are in none of them.
 
     Args:
         model: The network.
@@ -329,7 +352,9 @@ def parameter_groups(model: MVT, config: TrainConfig, backbone_factor: float) ->
     groups = []
     for backbone in (True, False):
         lr = config.lr * (backbone_factor if backbone else 1.0)
-        named = [p for name, p in model.named_parameters() if name.startswith("backbone.") == backbone]
+        named = [
+            p for name, p in model.named_parameters() if name.startswith("backbone.") == backbone and p.requires_grad
+        ]
         for decayed in (True, False):
             chosen = [p for p in named if (p.ndim > 1) == decayed]
             decay = config.weight_decay if decayed else 0.0

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from told import Told
 from training_data import make_data
 
@@ -192,6 +193,24 @@ def test_sessions_continue_exactly(data: Path, tmp_path: Path) -> None:
     assert told.done["training (%)"] == pytest.approx(100), "counted from where the run was resumed"
     assert whole is not None
     assert same_weights(whole, weights)
+
+
+def test_frozen_modules_stay_as_they_are(data: Path, tmp_path: Path) -> None:
+    config = dataclasses.replace(
+        TINY, epochs=1, pairs_per_epoch=4, frozen=("backbone.conv_1", "backbone.layer_1"), workers=0
+    )
+    torch.manual_seed(1)
+    start = tmp_path / "start.safetensors"
+    before = initialise(MVT(), 5)
+    save_file(before.state_dict(), start)
+    after = load_checkpoint(train(data, tmp_path / "run", config, start=start) or start).state_dict()
+    changed = {name for name, value in before.state_dict().items() if not torch.equal(value, after[name])}
+    frozen = tuple(f"{name}." for name in config.frozen)
+    assert not [name for name in changed if name.startswith(frozen)]
+    assert {"backbone.layer_2.0.block.exp_1x1.block.conv.weight", "neck.BN_x.running_mean"} <= changed
+    with pytest.raises(TrainingError, match=r"'backbone\.layer_9'.*names like"):
+        train(data, tmp_path / "wrong", dataclasses.replace(config, frozen=("backbone.layer_9",)))
+    assert not (tmp_path / "wrong").exists()
 
 
 @pytest.mark.slow
