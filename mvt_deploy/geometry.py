@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import BoxError
+from .scaling import scale
 
 CLIP_MARGIN = 10.0
 """Pixels of a clipped box that always stay inside the frame, and its smallest side (published value)."""
@@ -177,7 +178,7 @@ def crop(frame: BGRImage, window: CropWindow, size: int, out: BGRImage | None = 
     if left or right or top or bottom:
         bordered = cv2.copyMakeBorder(patch, top, bottom, left, right, cv2.BORDER_CONSTANT)
         patch = np.asarray(bordered, np.uint8)
-    cv2.resize(patch, (size, size), dst=out)
+    scale(patch, size, out)
     return out
 
 

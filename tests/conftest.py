@@ -12,12 +12,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 from golden import ROOT, SHARED, formula_weights
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from mvt_deploy.network import MVT
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # workers share the cores: no worker's OpenMP may wait for all of them
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+settings.register_profile("shared machines", deadline=None)  # how long an example takes says nothing there
+settings.load_profile("shared machines")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -36,7 +36,7 @@ def test_pictures_are_rgb_planes_from_zero_to_one() -> None:
     assert float(image.sum()) == pytest.approx(1.2)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 3), st.integers(0, 2**32 - 1), st.booleans())
 def test_the_box_is_read_at_the_peak_of_the_windowed_score(n: int, seed: int, half: bool) -> None:
     random = torch.Generator().manual_seed(seed)
