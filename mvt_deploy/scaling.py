@@ -6,6 +6,7 @@ OpenCV's wheels for other processors scale with other code, whose results differ
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -34,7 +35,7 @@ def scale(picture: Picture, size: int, out: Picture) -> None:
 def scale_exactly(picture: Picture, size: int) -> Picture:
     """Scale a square picture with NumPy alone, in the fixed-point arithmetic of OpenCV on x86-64.
 
-    It takes about ten times as long as ``cv2.resize``: 3 ms for 400 to 256 pixels where that takes 0.3 ms.
+    It takes longer than ``cv2.resize``: 1.3 ms instead of 0.1 ms for 400 to 256 pixels on one core of an AMD EPYC.
 
     Args:
         picture: uint8 ``[s, s, C]``.
@@ -56,12 +57,21 @@ def scale_exactly(picture: Picture, size: int) -> Picture:
     left, right = _weights(np.where(beyond, np.float32(0), share))
     upper, lower = _weights(share)
     rows, places = np.unique(np.clip(np.stack([low, low + 1]), 0, side - 1), return_inverse=True)
-    above, below = places.reshape(2, size)
-    lines = picture[rows].astype(np.int32)
-    across = lines[:, columns] * left[:, None] + lines[:, np.minimum(columns + 1, side - 1)] * right[:, None]
+    lines = picture[rows]
+    across = _weighted(lines, columns, left[:, None], 1)
+    across += _weighted(lines, np.minimum(columns + 1, side - 1), right[:, None], 1)
     across >>= 4
-    down = (across[above] * upper[:, None, None] >> 16) + (across[below] * lower[:, None, None] >> 16)
+    above, below = places.reshape(2, size)
+    down = _weighted(across, above, upper[:, None, None], 0) >> 16
+    down += _weighted(across, below, lower[:, None, None], 0) >> 16
     return np.asarray((down + 2) >> 2, np.uint8)
+
+
+def _weighted(
+    values: npt.NDArray[Any], places: npt.NDArray[np.int64], weights: npt.NDArray[np.int32], axis: int
+) -> npt.NDArray[np.int32]:
+    """Rows (axis 0) or columns (axis 1) at some places, times their weights."""
+    return np.asarray(np.multiply(np.take(values, places, axis), weights, dtype=np.int32))
 
 
 def _weights(share: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
