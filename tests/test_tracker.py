@@ -92,6 +92,7 @@ def test_a_target_is_found_again_behind_a_post(bundle: Path) -> None:
     assert {t.state for t in tracks[-60:]} == {"tracking"}
 
 
+@pytest.mark.slow
 def test_lost_for_hours_and_found_again() -> None:
     frames = 100_000  # an hour at 28 fps: a factor for every frame would have left what a float holds
     low = (*STAY, 0.1)
@@ -199,6 +200,7 @@ def clip(shared: Path, name: str, count: int) -> tuple[list[Any], npt.NDArray[np
     return frames, np.loadtxt(folder / "groundtruth.txt", delimiter=",")[:count]
 
 
+@pytest.mark.slow
 def test_a_real_clip(bundle: Path, shared: Path) -> None:
     frames, truth = clip(shared, "davis_blackswan", 30)
     tracker = Tracker(load(bundle))
@@ -209,6 +211,7 @@ def test_a_real_clip(bundle: Path, shared: Path) -> None:
     assert overlap.min() > 0.5
 
 
+@pytest.mark.slow
 def test_several_targets_go_their_own_ways(bundle: Path, shared: Path) -> None:
     """Two targets in one batch are each where they would be alone; a turned frame makes them differ."""
     frames, truth = clip(shared, "davis_blackswan", 8)

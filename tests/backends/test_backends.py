@@ -79,6 +79,7 @@ def test_wrong_crops_are_refused(opened: tuple[Backend, float], pairs: CropPairs
         model.search(pairs.search.astype(np.float32), model.template(pairs.template))
 
 
+@pytest.mark.slow
 def test_one_session_serves_batches_of_any_size(opened: tuple[Backend, float], pairs: CropPairs) -> None:
     model, tolerance = opened
     for n in (1, 3, 1, 4):

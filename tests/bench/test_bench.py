@@ -186,6 +186,7 @@ def test_peers() -> None:
     assert make() is not None
 
 
+@pytest.mark.slow
 def test_the_baseline_is_the_same_tracker(bundle: Path, published_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The published graph with numpy around it gives the boxes of our graphs."""
     import mvt_deploy as mvt

@@ -158,6 +158,7 @@ def test_a_candidate_that_cannot_run_here_leaves_the_others(
         session.run(replace(settings, compare=["openvino:bf16", "ort:bf16"]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", ["192", "auto"])
 def test_the_search_size_of_the_only_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: str) -> None:
     """On graphs of a few kilobytes, whose score is always high enough for the smallest side."""
@@ -179,6 +180,7 @@ def test_the_search_size_of_the_only_row(tmp_path: Path, monkeypatch: pytest.Mon
         CliRunner().invoke(app, ["bench", *options, "--search-size", "224"], catch_exceptions=False)
 
 
+@pytest.mark.slow
 def test_nothing_in_the_table_is_cut_in_a_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sys.path.insert(0, str(Path(__file__).parents[1] / "fuzz"))
     from tiny import tiny_bundle

@@ -140,6 +140,7 @@ def test_every_verb_is_tried() -> None:
     assert {name.split()[0] for name in CASES} == verbs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_it_works_or_names_the_extra(answers: dict[str, Answer], name: str) -> None:
     code, stderr = answers[name]
@@ -153,5 +154,6 @@ def test_it_works_or_names_the_extra(answers: dict[str, Answer], name: str) -> N
     assert f"pip install 'mvt-deploy[{extra}]'" in line
 
 
+@pytest.mark.slow
 def test_nothing_is_left_of_what_was_refused(answers: dict[str, Answer], place: Path) -> None:
     assert not [name for name in ("exported", "models", "other", "a.png") if (place / name).exists()]

@@ -42,6 +42,7 @@ def call(*arguments: object) -> tuple[int, str]:
     return done.exit_code, done.stdout
 
 
+@pytest.mark.slow
 def test_eval_prints_figures_and_compares_backends(bundle: Path, tmp_path: Path) -> None:
     data = clip(tmp_path / "square")
     code, shown = call(data, "--model", bundle, "-o", tmp_path / "ort")

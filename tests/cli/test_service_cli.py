@@ -32,6 +32,7 @@ def long(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_a_run_is_scraped_and_stopped(long: Path, bundle: Path, tmp_path: Path) -> None:
     pytest.importorskip("prometheus_client")

@@ -45,6 +45,7 @@ def answer(model: MVT, side: int, count: int) -> Prediction:
         return decode(model(*crops), hann_window(grid), size_scale(grid))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [128, 192, 224, 320])
 def test_the_rewrites_compute_the_same_function_at_every_side(model: MVT, side: int) -> None:
     pairs = photograph_pairs(4, seed=3, search_size=side)

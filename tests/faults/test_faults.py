@@ -385,6 +385,7 @@ def test_a_writer_thread_that_dies() -> None:
     assert not [thread for thread in threading.enumerate() if thread.name in ("reader", "writer")]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device here")
 def test_a_full_log_disk_ends_nothing(bundle: Path, tmp_path: Path) -> None:
     for i in range(3):

@@ -53,6 +53,7 @@ def test_pairs_lie_along_the_path_and_beside_it(bundle: Path, clip: Path) -> Non
     assert all((a.search == b.search).all() for a, b in zip(with_scores, again, strict=True)), "a seed is a set"
 
 
+@pytest.mark.slow
 def test_a_lost_target_is_refused(bundle: Path, tmp_path: Path) -> None:
     image = next(iter(frames()))[0]
     for i in range(12):  # the target is there once, and then only grass

@@ -44,6 +44,7 @@ def some(model: Any, target: str) -> list[str]:
     return candidates(model, target)[::12]
 
 
+@pytest.mark.slow
 def test_a_graph_against_itself(source: tuple[Path, Any, Any]) -> None:
     template, model, _ = source
     error = Probe(template, model, PAIRS).error(model.graph.node[3].name, model)

@@ -195,6 +195,7 @@ def test_sessions_continue_exactly(data: Path, tmp_path: Path) -> None:
     assert same_weights(whole, weights)
 
 
+@pytest.mark.slow
 def test_frozen_modules_stay_as_they_are(data: Path, tmp_path: Path) -> None:
     config = dataclasses.replace(
         TINY, epochs=1, pairs_per_epoch=4, frozen=("backbone.conv_1", "backbone.layer_1"), workers=0

@@ -88,6 +88,7 @@ def test_what_cannot_be_opened(tmp_path: Path, video: Path, what: str) -> None:
         open_source(place)
 
 
+@pytest.mark.slow
 def test_a_video_that_ends_early_gives_its_frames_first(tmp_path: Path) -> None:
     whole = demo.render(tmp_path / "clip.avi")
     data = whole.read_bytes()

@@ -32,6 +32,7 @@ def folder(tmp_path: Path) -> Path:
     return place
 
 
+@pytest.mark.slow
 def test_ground_truth_beside_a_video(clip: Path) -> None:
     targets = choose_targets(open_source(clip))
     assert targets.how == "from clip.txt"

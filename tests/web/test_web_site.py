@@ -33,6 +33,7 @@ def unpacked(site: Path, entry: dict[str, object]) -> bytes:
     return gzip.decompress(data) if str(entry["file"]).endswith(".gz") else data
 
 
+@pytest.mark.slow
 def test_the_site_holds_what_its_description_says(site: Path, bundle: Path) -> None:
     description = json.loads((site / "site.json").read_text())
     manifest = json.loads((bundle / "manifest.json").read_text())
@@ -94,6 +95,7 @@ def test_weights_stored_in_fp16_halve_the_graphs_and_keep_fp32_arithmetic(site: 
     assert np.allclose(found["score"], wanted.score, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_without_onnx_the_weights_stay_in_fp32(
     bundle: Path, web_runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
