@@ -24,6 +24,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from reports import RESULTS, script, write_for_machine
+from web_site import store_graphs
 
 from mvt_deploy.backends.ort import OrtBackend
 from mvt_deploy.bench.machine import describe
@@ -128,18 +129,11 @@ def _row(
 ) -> dict[str, Any] | None:
     """Measure one precision and size; None where the bundle has no such graphs."""
     try:
-        pair = bundle.graphs("ort", precision, size)
+        choice = store_graphs(bundle, folder, precision, size)
     except BundleError:
         return None
     pairs = photograph_pairs(1, search_size=size)
     (folder / f"crops-{size}.bin").write_bytes(pairs.template.tobytes() + pairs.search.tobytes())
-    files = {}
-    for role, graph in (("template", pair.template), ("search", pair.search)):
-        path = bundle.path(graph)
-        shutil.copyfile(path, folder / "model" / graph.file)
-        length = path.stat().st_size
-        files[role] = {"file": f"model/{graph.file}", "sha256": graph.sha256, "bytes": length, "download": length}
-    choice = {"provider": "wasm", "precision": precision, "search_size": size, "search_factor": 4, **files}
     page.evaluate(OPEN, {"choice": choice, "threads": threads})
     native = OrtBackend(bundle, precision=precision, threads=threads, search_size=size)
     features = native.template(pairs.template)

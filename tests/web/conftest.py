@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,21 +21,22 @@ from mvt_deploy.errors import UserError
 from mvt_deploy.video import demo
 from mvt_deploy.web import PACKAGE, find_runtime, write_site
 
-PAGE = Path(__file__).parents[2] / "mvt_deploy" / "web" / "page"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "mvt_deploy" / "web" / "page"
+sys.path.append(str(ROOT / "benchmarks"))  # tests run the page's tracker as the scripts do: see its web_site.py
 
 RunModule = Callable[[str], Any]
 
 
 @pytest.fixture(scope="session")
 def node() -> str:
-    """The path of Node.js 20 or newer."""
-    path = shutil.which("node")
-    if path is None:
-        pytest.skip("Node.js is not installed")
-    version = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
-    if int(version.lstrip("v").split(".")[0]) < 20:
-        pytest.skip(f"Node.js is {version.strip()}; the tests need 20 or newer")
-    return path
+    """The path of Node.js, as new as the scripts need it."""
+    from web_site import find_node
+
+    try:
+        return find_node()
+    except UserError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture

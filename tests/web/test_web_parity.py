@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -9,16 +10,17 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
 from golden import CASES
+from web_site import TRACK, box_option, rendered_clip, write_frames
 
 import mvt_deploy as mvt
 from mvt_deploy.bundle import open_bundle
+from mvt_deploy.evaluation.datasets import open_dataset
+from mvt_deploy.evaluation.gate.clips import GateClip, from_dataset
 from mvt_deploy.geometry import Box, iou
-from mvt_deploy.video import demo
 from mvt_deploy.web import write_site
 
 pytestmark = pytest.mark.slow
@@ -27,32 +29,6 @@ Pixels = npt.NDArray[np.uint8]
 Serve = Callable[..., AbstractContextManager[Any]]
 FRAMES = 16
 ISOLATED = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
-
-TRACK = """async ({ precision, threads, clip, width, height, boxes }) => {
-  const { openSite } = await import("./bundle.js");
-  const { loadRuntime, openBackend } = await import("./backend.js");
-  const { Tracker } = await import("./tracker.js");
-  const root = new URL("./", location.href);
-  const site = await openSite(root);
-  const choice = { ...site.choices.find((c) => c.precision === precision), provider: "wasm" };
-  const ort = await loadRuntime(root, site, "wasm", threads, () => {});
-  const backend = await openBackend(ort, root, site, choice, () => {});
-  const pixels = new Uint8ClampedArray(await (await fetch(clip)).arrayBuffer());
-  const bytes = 4 * width * height;
-  const frames = Array.from({ length: pixels.length / bytes }, (_, index) =>
-    ({ width, height, data: pixels.subarray(index * bytes, (index + 1) * bytes) }));
-  const paths = [];
-  for (const box of boxes) {
-    const tracker = new Tracker(backend);
-    await tracker.add(frames[0], box);
-    const path = [];
-    for (const frame of frames.slice(1)) path.push((await tracker.update(frame))[0]);
-    paths.push(path);
-  }
-  await backend.close();
-  return paths;
-}"""
-
 
 NOTE = """() => {
   globalThis.said = [];
@@ -72,33 +48,23 @@ def host(site: Path, serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> 
         yield folder, server.url
 
 
-def rendered(seed: int) -> tuple[list[Pixels], Box]:
-    clip = [(image, box) for image, box in demo.frames(2 * FRAMES, seed)][::2]
-    frames = [np.asarray(cv2.resize(image, (480, 270), interpolation=cv2.INTER_AREA), np.uint8) for image, _ in clip]
-    return frames, Box(*(value / 2 for value in clip[0][1]))
-
-
-def real(folder: Path) -> tuple[list[Pixels], Box]:
-    paths = sorted((folder / "img").glob("*.jpg"))[:FRAMES]
-    first = (folder / "groundtruth.txt").read_text().splitlines()[0]
-    frames = [np.asarray(cv2.imread(str(path)), np.uint8) for path in paths]
-    return frames, Box(*(float(value) for value in first.replace("\t", ",").split(",")))
+def real(folder: Path) -> GateClip:
+    """The first frames of a clip of a folder."""
+    (clip,) = [clip for clip in from_dataset(open_dataset(folder.parent), FRAMES) if clip.name == folder.name]
+    return clip
 
 
 def track(
     chromium: Any, folder: Path, url: str, frames: list[Pixels], boxes: list[Box], precision: str = "fp32"
 ) -> Any:
     """Paths through BGR frames, one per box; each is tracked by itself with WASM."""
-    height, width = frames[0].shape[:2]
-    opaque = np.full((height, width), 255, np.uint8)
-    np.stack([np.dstack([frame[..., ::-1], opaque]) for frame in frames]).tofile(folder / "clip.rgba")
-    targets = [box._asdict() for box in boxes]
+    choices = json.loads((folder / "site.json").read_text())["choices"]
+    choice = next(choice for choice in choices if choice["precision"] == precision)
     page = chromium.new_page()
     page.goto(f"{url}blank.html")
     assert page.evaluate("crossOriginIsolated")
-    size = {"width": width, "height": height}
-    options = {"precision": precision, "threads": 2}
-    found = page.evaluate(TRACK, {**options, "clip": "clip.rgba", "boxes": targets, **size})
+    options = {"choice": {**choice, "provider": "wasm"}, "threads": 2, "boxes": [box_option(box) for box in boxes]}
+    found = page.evaluate(TRACK, {**options, **write_frames(frames, folder / "clip.rgba")})
     page.close()
     return found
 
@@ -109,9 +75,10 @@ def test_trajectories_are_those_of_onnx_runtime_in_python(
     chromium: Any, host: tuple[Path, str], bundle: Path, clip: str, precision: str, request: pytest.FixtureRequest
 ) -> None:
     if clip.startswith("rendered"):
-        frames, box = rendered(int(clip.split()[1]))
+        shown = rendered_clip(int(clip.split()[1]), FRAMES)
     else:
-        frames, box = real(request.getfixturevalue("shared") / "sequences" / clip)
+        shown = real(request.getfixturevalue("shared") / "sequences" / clip)
+    frames, box = list(shown.frames()), Box(*shown.truth[0].tolist())
     (path,) = track(chromium, *host, frames, [box], precision)
     tracker = mvt.Tracker(mvt.load(bundle, "ort"))
     tracker.init(frames[0], box)
@@ -127,15 +94,17 @@ def test_int8_follows_as_well_as_it_does_in_python(
     """Its rounding parts the paths of any two processors: what must not differ is how well they follow."""
     write_site(open_bundle(bundle), tmp_path / "site", runtime=web_runtime, precision="int8")
     (tmp_path / "site" / "blank.html").write_text("<!doctype html><title>blank</title>")
-    frames, box = rendered(7)
-    truth = [[value / 2 for value in box] for _, box in demo.frames(2 * FRAMES, 7)][::2]
+    clip = rendered_clip(7, FRAMES)
+    frames, box = list(clip.frames()), Box(*clip.truth[0].tolist())
     with serve(tmp_path / "site", ISOLATED) as server:
         (path,) = track(chromium, tmp_path / "site", server.url, frames, [box], "int8")
     tracker = mvt.Tracker(mvt.load(bundle, "ort", precision="int8"))
     tracker.init(frames[0], box)
     native = [tracker.update(frame).box for frame in frames[1:]]
     found = [list(step["box"].values()) for step in path]
-    here, there = (np.mean([iou(*pair) for pair in zip(boxes, truth[1:], strict=True)]) for boxes in (found, native))
+    here, there = (
+        np.mean([iou(*pair) for pair in zip(boxes, clip.truth[1:], strict=True)]) for boxes in (found, native)
+    )
     assert here >= there - 0.05
 
 
