@@ -177,6 +177,11 @@ def test_the_loss_of_webgpu_moves_the_targets_to_wasm(
         page.locator("#play").click()
         page.wait_for_function("() => said.some((text) => text.includes('went away'))")
         assert page.inner_text("#runs-on").startswith("WASM")
+        facts = page.text_content("#facts")
+        assert facts.endswith(
+            f"WebGPU, fp32: not used, the graphics processor went away. {page.inner_text('#runs-on')}."
+        )
+        assert page.input_value("#runtime") == "wasm"  # so that WebGPU can be chosen again
         page.wait_for_function("count => parseInt(recorded.textContent) >= count", arg=count + 3)
         assert page.locator("#targets li").count() == 1
     context.close()

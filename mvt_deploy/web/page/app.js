@@ -8,6 +8,7 @@ import { Results, save } from "./results.js";
 import { openCamera, openClip, openFile, severalCameras } from "./source.js";
 import { Statistics } from "./statistics.js";
 
+/** @typedef {import("./auto.js").Trial} Trial */
 /** @typedef {import("./bundle.js").Site} Site */
 /** @typedef {import("./geometry.js").Box} Box */
 /** @typedef {import("./source.js").Picture} Picture */
@@ -64,12 +65,13 @@ const grabbing = /** @type {CanvasRenderingContext2D} */ (grabbed.getContext("2d
 
 const results = new Results();
 let statistics = new Statistics();
-const remote = new RemoteTracker(showProgress, (label) => {
-  page.runsOn.textContent = label;
-  say(`The graphics processor went away. Tracking goes on with ${label}.`);
-});
+const remote = new RemoteTracker(showProgress, replaced);
 const overlay = new Overlay(page.overlay, { onBegin: freeze, onBox: follow, onCancel: thaw, onSay: speak });
 
+/** @type {Site | null} null until it is read */
+let site = null;
+/** @type {Trial[]} what was tried to run the network on */
+let tried = [];
 /** @type {Source | null} */
 let source = null;
 /** @type {Map<number, Track>} the targets that are followed, as they were last seen */
@@ -129,11 +131,12 @@ async function start() {
   if (page.runtime.selectedIndex < 0) page.runtime.value = "auto";
   if (await isolate()) return;
   try {
-    const site = await openSite(root);
+    site = await openSite(root);
     const { label, trials } = await remote.start(/** @type {Runtime} */ (page.runtime.value));
     page.loading.hidden = true;
     page.runsOn.textContent = label;
-    page.facts.textContent = facts(site, trials);
+    tried = trials;
+    showFacts();
     ready = true;
     overlay.enabled = source !== null;
     say(source ? "Ready. Draw a box around a target." : "Ready.");
@@ -146,15 +149,29 @@ async function start() {
 }
 
 /**
- * @param {Site} site
- * @param {import("./auto.js").Trial[]} trials
+ * The graphics processor went away, and another backend follows its targets on.
+ * @param {string} label of that backend
+ * @param {Trial[]} trials that it came from
  */
-function facts(site, trials) {
-  const tried = trials.map(({ label, milliseconds, refused }) => {
+function replaced(label, trials) {
+  const lost = page.runsOn.textContent;
+  const before = tried.filter((trial) => trials.every((again) => again.label !== trial.label));
+  const refused = "the graphics processor went away";
+  tried = [...before.map((trial) => (trial.label === lost ? { ...trial, refused } : trial)), ...trials];
+  page.runsOn.textContent = label;
+  if (page.runtime.value === "webgpu") page.runtime.value = "wasm"; // so that WebGPU can be chosen again
+  showFacts();
+  say(`The graphics processor went away. Tracking goes on with ${label}.`);
+}
+
+function showFacts() {
+  if (site === null) return;
+  const trials = tried.map(({ label, milliseconds, refused }) => {
     if (refused) return `${label}: not used, ${refused}`;
     return Number.isFinite(milliseconds) ? `${label}: ${milliseconds.toFixed(0)} ms` : label;
   });
-  return `Model ${site.name}, mvt-deploy ${site.version}, ONNX Runtime Web ${site.runtime.version}. ${tried.join(". ")}.`;
+  const { name, version, runtime } = site;
+  page.facts.textContent = `Model ${name}, mvt-deploy ${version}, ONNX Runtime Web ${runtime.version}. ${trials.join(". ")}.`;
 }
 
 /** @param {number} loaded @param {number} total both in bytes */

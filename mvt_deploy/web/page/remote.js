@@ -10,7 +10,8 @@
 export class RemoteTracker {
   /**
    * @param {(loaded: number, total: number) => void} onProgress bytes that have arrived and that are expected
-   * @param {(label: string) => void} onReplaced the graphics processor went away; named is the backend that took over
+   * @param {(label: string, trials: Trial[]) => void} onReplaced the graphics processor went away; named are the backend
+   *   that took over and what was tried to find it
    */
   constructor(onProgress, onReplaced) {
     /** @type {Map<number, { resolve: (value: any) => void, reject: (error: Error) => void }>} */
@@ -19,7 +20,7 @@ export class RemoteTracker {
     this.worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
     this.worker.onmessage = ({ data }) => {
       if (data.event === "progress") return onProgress(data.loaded, data.total);
-      if (data.event === "replaced") return onReplaced(data.label);
+      if (data.event === "replaced") return onReplaced(data.label, data.trials);
       const call = this.waiting.get(data.id);
       this.waiting.delete(data.id);
       if (data.error) call?.reject(new Error(data.error.message));
