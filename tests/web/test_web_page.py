@@ -307,6 +307,73 @@ CANVAS_CAMERA = """
 """
 
 
+def camera_name(page: Any) -> str:
+    """The label of the camera that plays, once there is one."""
+    page.wait_for_function(
+        "() => video.srcObject && !document.querySelector('#status').textContent.includes('Opening')"
+    )
+    name: str = page.evaluate("video.srcObject.getVideoTracks()[0].label")
+    return name
+
+
+def test_every_camera_of_a_desktop_can_be_chosen(launch: Any, server: Any) -> None:
+    browser = launch("--use-fake-device-for-media-stream=device-count=3", "--use-fake-ui-for-media-stream")
+    page = browser.new_page(service_workers="block")
+    page.set_default_timeout(PATIENCE)
+    page.goto(server.url)
+    choose(page, "camera")
+    seen = [camera_name(page)]
+    for _ in range(3):
+        page.locator("#switch").click()
+        page.wait_for_function("name => video.srcObject?.getVideoTracks()[0].label !== name", arg=seen[-1])
+        seen.append(camera_name(page))
+    assert len(set(seen[:3])) == 3
+    assert seen[3] == seen[0]
+    browser.close()
+
+
+PHONE_CAMERAS = """
+  const asked = globalThis.asked = [];
+  const real = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+  navigator.mediaDevices.getUserMedia = async (wanted) => {
+    const { facingMode, deviceId } = wanted.video;
+    asked.push(facingMode ?? "the next one");
+    if (facingMode?.exact === gone) throw new OverconstrainedError("facingMode", "");
+    const stream = await real({ video: true });
+    const [track] = stream.getVideoTracks();
+    const settings = track.getSettings();
+    track.getSettings = () => ({ ...settings, facingMode: facingMode?.exact ?? facingMode?.ideal });
+    return stream;
+  };
+  globalThis.gone = "";
+"""
+
+
+def test_a_phone_switches_between_rear_and_front_camera(launch: Any, server: Any) -> None:
+    browser = launch("--use-fake-device-for-media-stream=device-count=2", "--use-fake-ui-for-media-stream")
+    page = browser.new_page(service_workers="block")
+    page.set_default_timeout(PATIENCE)
+    page.add_init_script(PHONE_CAMERAS)
+    page.goto(server.url)
+    choose(page, "camera")
+    camera_name(page)
+    for count in (2, 3):
+        page.locator("#switch").click()
+        page.wait_for_function("count => asked.length === count", arg=count)
+        camera_name(page)
+    page.evaluate("gone = 'user'")  # as where the second camera does not say which way it looks
+    page.locator("#switch").click()
+    page.wait_for_function("() => asked.length === 5")
+    assert page.evaluate("asked") == [
+        {"ideal": "environment"},
+        {"exact": "user"},
+        {"exact": "environment"},
+        {"exact": "user"},
+        "the next one",
+    ]
+    browser.close()
+
+
 def test_turning_the_phone_keeps_the_targets(page: Any) -> None:
     page.evaluate(CANVAS_CAMERA)
     choose(page, "camera")
@@ -414,7 +481,9 @@ def test_a_damaged_graph_is_not_used(chromium: Any, site: Path, serve: Serve, tm
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(
-    ("width", "height"), [(1280, 800), (390, 844), (844, 390)], ids=["desktop", "phone", "phone held sideways"]
+    ("width", "height"),
+    [(1280, 800), (390, 844), (320, 568), (844, 390)],
+    ids=["desktop", "phone", "small phone", "phone held sideways"],
 )
 def test_accessibility_and_layout(
     chromium: Any,
@@ -451,6 +520,11 @@ def test_accessibility_and_layout(
         for button in page.locator("button:visible").all():
             assert button.bounding_box()["height"] >= 44  # room for a finger
         assert page.locator("h1").bounding_box()["height"] < 40  # one line
+        stage = page.locator(".stage").bounding_box()
+        for button in page.locator("#welcome button:visible").all():
+            bounds = button.bounding_box()
+            assert bounds["y"] >= stage["y"]  # not cut off
+            assert bounds["y"] + bounds["height"] <= stage["y"] + stage["height"]
         if overlay := page.locator("#overlay:visible").bounding_box() if state == "tracking" else None:
             assert overlay["y"] + overlay["height"] < height  # the picture is seen without scrolling
             toolbar = page.locator("#toolbar").bounding_box()

@@ -164,6 +164,7 @@ def test_the_loss_of_webgpu_moves_the_targets_to_wasm(
         page.goto(server.url)
         page.wait_for_selector("#loading", state="hidden")
         assert page.inner_text("#runs-on").startswith("WASM")  # SwiftShader is no graphics processor ...
+        assert "WebGPU: not used, it is imitated in software here. WASM, " in page.text_content("#facts")
         page.goto(f"{server.url}?runtime=webgpu")  # ... but it can be asked for
         page.wait_for_selector("#loading", state="hidden")
         assert not page.is_visible("#problem"), page.inner_text("#problem")

@@ -5,7 +5,7 @@ import { openSite } from "./bundle.js";
 import { colourOf, Overlay } from "./overlay.js";
 import { RemoteTracker } from "./remote.js";
 import { Results, save } from "./results.js";
-import { openCamera, openClip, openFile, severalCameras } from "./source.js";
+import { openCamera, openClip, openFile, otherCameras, REAR_CAMERA, severalCameras } from "./source.js";
 import { Statistics } from "./statistics.js";
 
 /** @typedef {import("./auto.js").Trial} Trial */
@@ -78,8 +78,8 @@ let source = null;
 const targets = new Map();
 /** @type {{ index: number, time: number }} of the picture that is shown */
 let shown = { index: 0, time: 0 };
-/** @type {"environment" | "user"} */
-let facing = "environment";
+/** @type {import("./source.js").Camera[]} the camera to open, and what to take where that is gone */
+let wanted = [REAR_CAMERA];
 /** @type {(() => Promise<void>) | null} opens the source again, from its start */
 let reopen = null;
 let ready = false;
@@ -126,8 +126,7 @@ function activated(worker) {
 }
 
 async function start() {
-  const wanted = /** @type {Runtime} */ (new URLSearchParams(location.search).get("runtime") ?? "auto");
-  page.runtime.value = wanted;
+  page.runtime.value = new URLSearchParams(location.search).get("runtime") ?? "auto";
   if (page.runtime.selectedIndex < 0) page.runtime.value = "auto";
   if (await isolate()) return;
   try {
@@ -235,7 +234,8 @@ async function change(open) {
 
 function openTheCamera() {
   reopen = openTheCamera;
-  return change((video, listener) => openCamera(video, facing, listener));
+  say("Opening the camera: the browser may ask whether this page may use it.");
+  return change((video, listener) => openCamera(video, wanted, listener));
 }
 
 /** @param {File} file */
@@ -528,8 +528,9 @@ page.file.addEventListener("change", () => {
   if (file) openTheFile(file);
 });
 page.play.addEventListener("click", toggle);
-page.other.addEventListener("click", () => {
-  facing = facing === "environment" ? "user" : "environment";
+page.other.addEventListener("click", async () => {
+  if (source?.kind !== "camera") return; // the one before is being opened
+  wanted = [...(await otherCameras(page.video)), REAR_CAMERA];
   openTheCamera();
 });
 page.saveJson.addEventListener("click", () => save(`${baseName()}.jsonl`, results.jsonLines(), "application/jsonl"));

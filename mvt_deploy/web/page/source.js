@@ -35,26 +35,23 @@ export class SourceError extends Error {}
  * @property {() => void} close
  */
 
+/** What is asked of a camera, as `getUserMedia` takes it. @typedef {MediaTrackConstraints} Camera */
+
+/** The rear camera, if there is a choice. @type {Camera} */
+export const REAR_CAMERA = { facingMode: { ideal: "environment" } };
+
 /**
- * Opens a camera, the rear one if there is a choice and nothing else is asked for.
+ * Opens a camera.
  * @param {HTMLVideoElement} video where it plays
- * @param {"environment" | "user"} facing
+ * @param {Camera[]} wanted the first of them that there is
  * @param {Listener} listener
  * @returns {Promise<Source>}
  */
-export async function openCamera(video, facing, listener) {
+export async function openCamera(video, wanted, listener) {
   if (!navigator.mediaDevices) {
     throw new SourceError("The camera can only be used on a secure page: open this page with https.");
   }
-  let stream;
-  try {
-    stream = await navigator.mediaDevices.getUserMedia({
-      audio: false,
-      video: { facingMode: { ideal: facing }, width: { ideal: 1280 }, height: { ideal: 720 } },
-    });
-  } catch (error) {
-    throw new SourceError(cameraProblem(error));
-  }
+  const stream = await firstStream(wanted);
   const [track] = stream.getVideoTracks();
   track.addEventListener("ended", () => listener.onEnd("The camera went away: connect it and choose it again."));
   video.removeAttribute("src");
@@ -66,6 +63,19 @@ export async function openCamera(video, facing, listener) {
   };
   await source.play();
   return source;
+}
+
+/** @param {Camera[]} wanted @returns {Promise<MediaStream>} of the first of them that there is */
+async function firstStream([first, ...others]) {
+  try {
+    return await navigator.mediaDevices.getUserMedia({
+      audio: false,
+      video: { ...first, width: { ideal: 1280 }, height: { ideal: 720 } },
+    });
+  } catch (error) {
+    if (others.length > 0 && error instanceof Error && error.name === "OverconstrainedError") return firstStream(others);
+    throw new SourceError(cameraProblem(error));
+  }
 }
 
 /** @param {unknown} error of `getUserMedia` */
@@ -86,10 +96,29 @@ function cameraProblem(error) {
   }
 }
 
+/** All cameras. */
+async function cameras() {
+  const devices = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
+  return devices.filter((device) => device.kind === "videoinput");
+}
+
 /** Whether there is more than one camera to switch between. */
 export async function severalCameras() {
-  const devices = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
-  return devices.filter((device) => device.kind === "videoinput").length > 1;
+  return (await cameras()).length > 1;
+}
+
+/**
+ * What to ask for to get another camera than the one that plays: the one that looks the other way, as on a phone, or
+ * the next one where cameras do not say which way they look.
+ * @param {HTMLVideoElement} video where it plays
+ * @returns {Promise<Camera[]>}
+ */
+export async function otherCameras(video) {
+  const { facingMode, deviceId } = /** @type {MediaStream} */ (video.srcObject).getVideoTracks()[0].getSettings();
+  const ids = (await cameras()).map((device) => device.deviceId);
+  const next = { deviceId: { exact: ids[(ids.indexOf(deviceId ?? "") + 1) % ids.length] } };
+  if (facingMode === undefined) return [next];
+  return [{ facingMode: { exact: facingMode === "user" ? "environment" : "user" } }, next];
 }
 
 /**

@@ -9,6 +9,8 @@ import { BackendError, DeviceLostError, loadRuntime, openBackend, usableThreads 
 import { openSite } from "./bundle.js";
 import { Tracker } from "./tracker.js";
 
+/** @typedef {import("./auto.js").Candidate} Candidate */
+/** @typedef {import("./auto.js").Trial} Trial */
 /** @typedef {import("./backend.js").Backend} Backend */
 /** @typedef {import("./bundle.js").Site} Site */
 /** @typedef {import("./geometry.js").Box} Box */
@@ -35,9 +37,10 @@ const calls = {
   async start(runtime) {
     site ??= await openSite(root);
     [loaded, total] = [0, 0];
-    const { best, trials } = await fastest(await candidates(runtime), root, site);
+    const { possible, impossible } = await candidates(runtime);
+    const { best, trials } = await fastest(possible, root, site);
     await adopt(best);
-    return { label: best.label, trials };
+    return { label: best.label, trials: [...impossible, ...trials] };
   },
 
   /**
@@ -70,27 +73,27 @@ const calls = {
 };
 
 /**
- * What to try on this device, best first.
+ * What to try on this device, best first, and what cannot be tried.
  * @param {Runtime} runtime
- * @returns {Promise<import("./auto.js").Candidate[]>}
+ * @returns {Promise<{ possible: Candidate[], impossible: Trial[] }>}
  */
 async function candidates(runtime) {
   const wasm = candidate("wasm", runtime === "wasm-1" ? 1 : usableThreads(), true);
-  if (runtime === "wasm" || runtime === "wasm-1") return [wasm];
-  const { halves, reason } = await graphics(runtime === "auto");
-  if (reason === "") {
+  if (runtime === "wasm" || runtime === "wasm-1") return { possible: [wasm], impossible: [] };
+  const { halves, refused } = await graphics(runtime === "auto");
+  if (refused === "") {
     const webgpu = candidate("webgpu", 1, halves);
-    return runtime === "webgpu" ? [webgpu] : [webgpu, wasm];
+    return { possible: runtime === "webgpu" ? [webgpu] : [webgpu, wasm], impossible: [] };
   }
-  if (runtime === "webgpu") throw new BackendError(reason);
-  return [wasm];
+  if (runtime === "webgpu") throw new BackendError(`WebGPU cannot be used, for ${refused}: choose WebAssembly.`);
+  return { possible: [wasm], impossible: [{ label: "WebGPU", milliseconds: Infinity, difference: NaN, refused }] };
 }
 
 /**
  * @param {"wasm" | "webgpu"} provider
  * @param {number} threads
  * @param {boolean} halves whether graphs in half precision can run
- * @returns {import("./auto.js").Candidate}
+ * @returns {Candidate}
  */
 function candidate(provider, threads, halves) {
   const choice = site.choices.find((c) => c.provider === provider && (halves || c.precision !== "fp16"));
@@ -114,12 +117,12 @@ function candidate(provider, threads, halves) {
 async function graphics(hardware) {
   const gpu = /** @type {any} */ (navigator).gpu;
   const adapter = await gpu?.requestAdapter().catch(() => null);
-  if (!adapter) return { halves: false, reason: "This browser offers no WebGPU here: choose WASM." };
+  if (!adapter) return { halves: false, refused: "this browser does not offer it here" };
   const { isFallbackAdapter, architecture } = adapter.info ?? {};
   if (hardware && (isFallbackAdapter || architecture === "swiftshader")) {
-    return { halves: false, reason: "WebGPU is imitated in software here: choose WASM." };
+    return { halves: false, refused: "it is imitated in software here" };
   }
-  return { halves: adapter.features.has("shader-f16"), reason: "" };
+  return { halves: adapter.features.has("shader-f16"), refused: "" };
 }
 
 /**
@@ -133,7 +136,7 @@ async function retrying(action) {
     return await action();
   } catch (error) {
     if (!(error instanceof DeviceLostError)) throw error;
-    const { best, trials } = await fastest(await candidates("wasm"), root, site);
+    const { best, trials } = await fastest((await candidates("wasm")).possible, root, site);
     await adopt(best);
     postMessage({ event: "replaced", label: best.label, trials });
     return action();
