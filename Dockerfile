@@ -15,7 +15,8 @@ RUN pip install --no-cache-dir -c /tmp/constraints.txt /tmp/wheels/*.whl \
     && rm -r /tmp/wheels /tmp/constraints.txt \
     && useradd --create-home --uid 10001 mvt \
     && install -d -o mvt -g mvt /results
-ENV PYTHONDONTWRITEBYTECODE=1
+# ONNX Runtime would report its use to Microsoft, and warn that a read-only file system keeps no number for the device.
+ENV PYTHONDONTWRITEBYTECODE=1 ORT_DISABLE_TELEMETRY=1
 USER mvt
 WORKDIR /results
 HEALTHCHECK --interval=60s --timeout=30s CMD ["mvt-deploy", "doctor"]
