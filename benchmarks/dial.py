@@ -8,8 +8,8 @@ DIR is a bundle with search graphs of several sides (``mvt-deploy export --int8 
 a policy for lost targets. Speed is measured as ``mvt-deploy bench`` does, all rows in turns with the published graph
 and with PyTorch: on one thread in processor time, which a busy machine changes little, or with more threads in
 wall-clock time, which needs a quiet one. A row with ``auto`` takes the sides that it took on the clips, in an order in
-which every stretch has their shares. Each phase keeps what the other has written. ``--draw`` makes the picture from the
-JSON file alone.
+which every stretch has their shares. Each phase names its weights and keeps what the other has written: speed depends on
+the weights only in the shares of ``auto``. ``--draw`` makes the picture from the JSON file alone.
 
 Instruction sets are those of the processor. For fewer of them set OV_CPU_MAX_ISA, DNNL_MAX_CPU_ISA and
 ONEDNN_MAX_CPU_ISA (OpenVINO) and ATEN_CPU_CAPABILITY (PyTorch), which the report then names; ONNX Runtime has no such
@@ -366,16 +366,17 @@ def main(
             raise UserError("name a bundle that holds several sides with --model.")
         bundle = open_bundle(model)
         digest = bundle.manifest.checkpoint.sha256
-        if found.get("checkpoint") != digest:
-            found = {"made_by": "benchmarks/dial.py", "checkpoint": digest}
+        found.setdefault("made_by", "benchmarks/dial.py")
         names = rows_of(bundle, row or [])
         if only != "speed":
             if clips is None:
                 raise UserError("name a folder of clips with ground truth, or measure --only speed.")
+            if found.get("accuracy", {}).get("checkpoint") != digest:
+                found["accuracy"] = {"checkpoint": digest, "machine": describe(), "rows": {}}
             _measure_accuracy(found, names, model, open_dataset(clips), file)
         if only != "accuracy":
             found["speed"] = speed(names, bundle, found.get("accuracy", {}).get("rows", {}), seconds, threads)
-            found["speed"]["note"] = note
+            found["speed"] |= {"checkpoint": digest, "note": note}
             write_json(file, found)
         show(found)
     if "accuracy" in found and "speed" in found and not (output and not draw_only):
@@ -386,7 +387,7 @@ def main(
 
 def _measure_accuracy(found: dict[str, Any], names: Sequence[str], model: Path, dataset: Dataset, file: Path) -> None:
     """Follow the clips with every row that has no result yet; each result is written at once."""
-    rows = found.setdefault("accuracy", {"machine": describe(), "rows": {}})["rows"]
+    rows = found["accuracy"]["rows"]
     for name in names:
         if name in rows:
             continue

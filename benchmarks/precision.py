@@ -4,8 +4,8 @@ python benchmarks/precision.py CLIPS [--model DIR] [--only latency|accuracy] [--
     [--tracks DATA --hold-out NAME ...]
 
 Latency is measured in turns with the published graph, on a quiet machine; accuracy is that of whole trajectories
-against fp32 in ONNX Runtime, and may be measured on a busy one. Each phase keeps what the other has written, and with
-``--row`` accuracy keeps the figures of the other rows, as long as the weights are the same.
+against fp32 in ONNX Runtime, and may be measured on a busy one. Each phase names its weights and keeps what the other has
+written; with ``--row`` accuracy keeps the figures of the other rows, as long as the weights are the same.
 """
 
 from __future__ import annotations
@@ -167,8 +167,6 @@ def main(
     file = results / "precision.json"
     found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     digest = weights_digest(open_bundle(model).checkpoint())
-    if found.get("checkpoint") != digest:
-        found = {"checkpoint": digest}
     rows, refused = available(model, row or ROWS)
     found["refused"] = {**found.get("refused", {}), **refused} if row else refused
 
@@ -177,7 +175,7 @@ def main(
         write_whole(file.with_suffix(".md"), markdown(found))
 
     if only != "accuracy":
-        found["latency"] = latency(model, rows, seconds)
+        found["latency"] = {"checkpoint": digest, **latency(model, rows, seconds)}
         save()
     if only != "latency":
         chosen = from_dataset(open_dataset(clips), frames)
@@ -186,8 +184,15 @@ def main(
 
             chosen += [from_track(track) for track in discover(tracks, hold_out or []).held_back]
         total = sum(clip.count for clip in chosen)
-        kept = found["accuracy"]["rows"] if row and found.get("accuracy", {}).get("frames") == total else {}
-        found["accuracy"] = {"machine": describe(), "clips": len(chosen), "frames": total, "rows": kept}
+        before = found.get("accuracy", {})
+        same = row and (before.get("frames"), before.get("checkpoint")) == (total, digest)
+        found["accuracy"] = {
+            "checkpoint": digest,
+            "machine": describe(),
+            "clips": len(chosen),
+            "frames": total,
+            "rows": before["rows"] if same else {},
+        }
         for name, figures in accuracy(model, rows, chosen):
             found["accuracy"]["rows"][name] = figures
             save()
