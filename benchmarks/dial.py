@@ -8,8 +8,8 @@ DIR is a bundle with search graphs of several sides (``mvt-deploy export --int8 
 a policy for lost targets. Speed is measured as ``mvt-deploy bench`` does, all rows in turns with the published graph
 and with PyTorch: on one thread in processor time, which a busy machine changes little, or with more threads in
 wall-clock time, which needs a quiet one. A row with ``auto`` takes the sides that it took on the clips, in an order in
-which every stretch has their shares. Each phase names its weights and keeps what the other has written: speed depends on
-the weights only in the shares of ``auto``. ``--draw`` makes the picture from the JSON file alone.
+which every stretch has their shares. Each phase names its weights and keeps what the other has written: speed depends
+on the weights only in the shares of ``auto``. ``--draw`` makes the picture from the JSON file alone.
 
 Instruction sets are those of the processor. For fewer of them set OV_CPU_MAX_ISA, DNNL_MAX_CPU_ISA and
 ONEDNN_MAX_CPU_ISA (OpenVINO) and ATEN_CPU_CAPABILITY (PyTorch), which the report then names; ONNX Runtime has no such

@@ -4,8 +4,8 @@ python benchmarks/precision.py CLIPS [--model DIR] [--only latency|accuracy] [--
     [--tracks DATA --hold-out NAME ...]
 
 Latency is measured in turns with the published graph, on a quiet machine; accuracy is that of whole trajectories
-against fp32 in ONNX Runtime, and may be measured on a busy one. Each phase names its weights and keeps what the other has
-written; with ``--row`` accuracy keeps the figures of the other rows, as long as the weights are the same.
+against fp32 in ONNX Runtime, and may be measured on a busy one. Each phase names its weights and keeps what the other
+has written; with ``--row`` accuracy keeps the figures of the other rows, as long as the weights are the same.
 """
 
 from __future__ import annotations
