@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ..errors import UserError
-from ..process import one_heap
+from ..process import no_telemetry, one_heap
 from ..version import __version__
 from . import logs
 from .bench import bench
@@ -72,6 +72,7 @@ for verb, summary in (
 def run() -> None:
     """Entry point of the console script."""
     one_heap()  # before there are threads
+    no_telemetry()  # before ONNX Runtime is imported
     for name in ("stdout", "stderr"):  # closed by whoever started the program
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (for as long as the program runs)
