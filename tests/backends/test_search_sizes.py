@@ -108,7 +108,7 @@ def test_a_side_without_an_engine(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_pytorch_takes_any_side() -> None:
-    """The same target at the same density: the boxes agree within a pixel, whatever is around it."""
+    """The same target at the same density: where it is clear at every side, the boxes agree."""
     pytest.importorskip("torch")
     from mvt_deploy.assets import asset
     from mvt_deploy.backends.torch import TorchBackend
@@ -124,7 +124,7 @@ def test_pytorch_takes_any_side() -> None:
             assert found.score_map.shape == (6, side // 16, side // 16)
             boxes[side] = found.box * side - np.array([side / 2, side / 2, 0, 0])  # pixels from the crop's centre
             scores[side] = found.score
-        clear = scores[256] > 0.5
+        clear = np.min(list(scores.values()), axis=0) > 0.5
         assert clear.sum() >= 3
         for side in (192, 320):
             assert np.abs(boxes[side] - boxes[256])[clear, :2].max() < 2

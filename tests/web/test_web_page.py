@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shutil
@@ -12,6 +13,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from mvt_deploy.geometry import iou
@@ -209,6 +211,13 @@ def test_a_box_is_placed_with_the_keyboard(page: Any) -> None:
     assert page.locator("#targets li").count() == 1
 
 
+def picture(page: Any) -> npt.NDArray[np.uint8]:
+    """What the page shows under its overlay, BGR."""
+    _, data = page.evaluate("document.querySelector('#picture').toDataURL()").split(",")
+    image = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
+    return np.asarray(image, np.uint8)
+
+
 def video(path: Path, count: int = 20) -> Path:
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"VP80"), 15, (480, 270))
     assert writer.isOpened()
@@ -226,6 +235,8 @@ def test_a_video_file_waits_for_the_tracker_and_is_tracked_to_its_end(page: Any,
     page.locator("#file").set_input_files(path)
     wait_for_status(page, "Draw a box")
     assert page.evaluate("document.querySelector('#video').paused")  # until there is a target
+    first = cv2.VideoCapture(str(path)).read()[1]
+    assert np.abs(picture(page).astype(int) - first).mean() < 10  # levels: the browser decodes a little differently
     truth = clip_truth()
     draw(page, truth[0])
     wait_for_status(page, "The video has ended")

@@ -36,6 +36,12 @@ export class DeviceLostError extends BackendError {}
 
 /** The parts of onnxruntime-web that are used here. @typedef {any} Ort */
 
+/**
+ * An optimiser of ONNX Runtime Web 1.30 that is turned off with WebGPU: it merges a convolution with two activations
+ * behind it and leaves out the first, here the sigmoid of the score map.
+ */
+const LOSES_SIGMOID = "ConvActivationFusion";
+
 /** Most WASM threads: a phone's further cores are slow ones. */
 const MOST_THREADS = 4;
 
@@ -78,8 +84,11 @@ export async function openBackend(ort, root, site, choice, progress) {
     readVerified(root, choice.search, progress),
   ]);
   try {
-    const options = { executionProviders: [choice.provider] };
     const gpu = choice.provider === "webgpu";
+    const options = {
+      executionProviders: [choice.provider],
+      ...(gpu ? { extra: { optimization: { disable_specified_optimizers: LOSES_SIGMOID } } } : {}),
+    };
     const first = await ort.InferenceSession.create(template, {
       ...options,
       ...(gpu ? { preferredOutputLocation: "gpu-buffer" } : {}), // the features stay where the search graph reads them

@@ -37,6 +37,9 @@ export class SourceError extends Error {}
 
 /** What is asked of a camera, as `getUserMedia` takes it. @typedef {MediaTrackConstraints} Camera */
 
+/** How long the first picture of a file is waited for, in milliseconds. */
+const LONGEST_WAIT_MS = 1000;
+
 /** The rear camera, if there is a choice. @type {Camera} */
 export const REAR_CAMERA = { facingMode: { ideal: "environment" } };
 
@@ -146,6 +149,7 @@ export async function openFile(video, file, listener) {
       video.load();
     });
     if (video.videoWidth === 0) throw new SourceError(unreadable); // sound only
+    await presented(video);
   } catch (error) {
     source.close();
     throw error;
@@ -154,6 +158,17 @@ export async function openFile(video, file, listener) {
   video.onended = () => listener.onEnd("");
   await listener.onPicture(source.picture(0, 0), 0);
   return source;
+}
+
+/**
+ * Waits until a paused video shows its picture: before that, a browser may draw black in its place.
+ * @param {HTMLVideoElement} video whose data for the current picture is there
+ */
+async function presented(video) {
+  await new Promise((resolve) => {
+    if ("requestVideoFrameCallback" in video) video.requestVideoFrameCallback(resolve);
+    setTimeout(resolve, LONGEST_WAIT_MS); // without that callback, and in a tab in the background
+  });
 }
 
 /** What a `<video>` element plays. @implements {Source} */
