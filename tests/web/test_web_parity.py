@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from golden import CASES
+from golden import CASES, SHARED
 from web_site import TRACK, box_option, rendered_clip, write_frames
 
 import mvt_deploy as mvt
@@ -28,6 +28,7 @@ pytestmark = pytest.mark.slow
 Pixels = npt.NDArray[np.uint8]
 Serve = Callable[..., AbstractContextManager[Any]]
 FRAMES = 16
+CLIPS = ("rendered 7", "rendered 11", "davis_dog")
 ISOLATED = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
 
 NOTE = """() => {
@@ -69,23 +70,43 @@ def track(
     return found
 
 
-@pytest.mark.parametrize("precision", ["fp16-weights", "fp32"])
-@pytest.mark.parametrize("clip", ["rendered 7", "rendered 11", "davis_dog"])
-def test_trajectories_are_those_of_onnx_runtime_in_python(
-    chromium: Any, host: tuple[Path, str], bundle: Path, clip: str, precision: str, request: pytest.FixtureRequest
-) -> None:
-    if clip.startswith("rendered"):
-        shown = rendered_clip(int(clip.split()[1]), FRAMES)
-    else:
-        shown = real(request.getfixturevalue("shared") / "sequences" / clip)
+def overlaps_with_python(
+    chromium: Any, host: tuple[Path, str], bundle: Path, shown: GateClip, precision: str
+) -> list[float]:
+    """IoU of the page's path in every frame with that of fp32 in Python; their states must be the same."""
     frames, box = list(shown.frames()), Box(*shown.truth[0].tolist())
     (path,) = track(chromium, *host, frames, [box], precision)
     tracker = mvt.Tracker(mvt.load(bundle, "ort"))
     tracker.init(frames[0], box)
     wanted = [tracker.update(frame) for frame in frames[1:]]
-    overlaps = [float(iou(list(step["box"].values()), other.box)) for step, other in zip(path, wanted, strict=True)]
-    assert np.mean(overlaps) >= 0.98, overlaps
     assert [step["state"] for step in path] == [other.state for other in wanted]
+    return [float(iou(list(step["box"].values()), other.box)) for step, other in zip(path, wanted, strict=True)]
+
+
+def clip_of(name: str, request: pytest.FixtureRequest) -> GateClip:
+    if name.startswith("rendered"):
+        return rendered_clip(int(name.split()[1]), FRAMES)
+    return real(request.getfixturevalue("shared") / "sequences" / name)
+
+
+@pytest.mark.parametrize("clip", CLIPS)
+def test_trajectories_are_those_of_onnx_runtime_in_python(
+    chromium: Any, host: tuple[Path, str], bundle: Path, clip: str, request: pytest.FixtureRequest
+) -> None:
+    overlaps = overlaps_with_python(chromium, host, bundle, clip_of(clip, request), "fp32")
+    assert np.mean(overlaps) >= 0.98, overlaps
+
+
+def test_weights_in_half_precision_hardly_change_trajectories(
+    chromium: Any, host: tuple[Path, str], bundle: Path, request: pytest.FixtureRequest
+) -> None:
+    """In the mean over the clips: where two cells are nearly tied, rounding the weights may choose the other one."""
+    names = CLIPS if (SHARED / "sequences").is_dir() else CLIPS[:2]
+    means = {
+        name: np.mean(overlaps_with_python(chromium, host, bundle, clip_of(name, request), "fp16-weights"))
+        for name in names
+    }
+    assert np.mean(list(means.values())) >= 0.98, means
 
 
 def test_int8_follows_as_well_as_it_does_in_python(
