@@ -26,7 +26,7 @@ def package(
         typer.Option(
             "--precision",
             help="fp32, fp16 or int8; with --web also fp16-weights, which is fp32 with weights stored in fp16. "
-            "Default: fp32 with --triton, fp16-weights with --web.",
+            "Default: fp32 with --triton, fp16-weights with --web (fp32 without the package onnx).",
         ),
     ] = None,
     search_size: Annotated[

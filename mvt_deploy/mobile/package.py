@@ -118,7 +118,7 @@ def write_package(bundle: Bundle, folder: Path, say: Callable[[str], None] = lam
     try:
         import onnx  # noqa: F401
     except ImportError as error:
-        raise MissingExtra("package --mobile", "export", error.name or "onnx") from error
+        raise MissingExtra("package --mobile", "package", error.name or "onnx") from error
     if folder.exists() and not (folder / CONTRACT).is_file() and any(folder.iterdir() if folder.is_dir() else [1]):
         raise UserError(f"{folder} exists and is no package of mvt-deploy: give another place, or remove it.")
     pairs = _pairs(bundle)

@@ -81,7 +81,8 @@ def _accelerators(reports: Mapping[str, Usability]) -> str:
     rows: list[tuple[object, ...]] = []
     for file, report in reports.items():
         for p in report.partitions:
-            taken, missing = f"{p.supported} of {p.nodes}", ", ".join(p.missing) or "none"
+            taken, left = f"{p.supported} of {p.nodes}", p.nodes - p.supported
+            missing = ", ".join(p.missing) or (f"{left} nodes for other reasons" if left else "none")
             rows.append((f"`{file}`", p.provider, taken, p.parts, _VERDICTS[p.verdict], missing))
         rows.append(
             (f"`{file}`", "XNNPACK", f"at most {report.xnnpack} of {report.nodes}", "", "no checker exists", "")

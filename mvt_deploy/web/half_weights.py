@@ -29,7 +29,7 @@ def store_weights_as_fp16(model: bytes) -> bytes:
         import onnx
         from onnx import helper, numpy_helper
     except ImportError as error:
-        raise MissingExtra("storing weights in fp16", "export", error.name or "onnx") from error
+        raise MissingExtra("storing weights in fp16", "package", error.name or "onnx") from error
     loaded = onnx.load_model_from_string(model)
     casts = []
     for tensor in loaded.graph.initializer:

@@ -64,8 +64,8 @@ def write_site(
     Args:
         bundle: The graphs to track with.
         folder: The site's place.
-        precision: What WASM runs, one of :data:`PRECISIONS`. None is ``"fp16-weights"``, the smallest download whose
-            trajectories are those of fp32 on a CPU; where the package ``onnx`` is missing, it is ``"fp32"``.
+        precision: What WASM runs, one of :data:`PRECISIONS`. None is ``"fp16-weights"``, which computes in fp32 with
+            weights rounded once, for about half the download; where the package ``onnx`` is missing, it is ``"fp32"``.
         search_size: Side of the search crops in pixels, of the sides the bundle holds; None for its default.
         runtime: Unpacked npm package ``onnxruntime-web``; None fetches it with npm.
         say: Told what is being done.
@@ -86,7 +86,7 @@ def write_site(
     if precision is None:
         precision = HALF_WEIGHTS if find_spec("onnx") else "fp32"
         if precision == "fp32":
-            say("the package onnx is not installed, so the weights stay in fp32: twice the download")
+            say("the package onnx is not installed (extra [package]), so the weights stay in fp32: twice the download")
     stored = "fp32" if precision == HALF_WEIGHTS else precision
     plans = [_Plan("wasm", precision, bundle.graphs("ort", stored, search_size))]
     plans += [_Plan("webgpu", p, pair) for p in ("fp16", "fp32") if (pair := _webgpu_pair(bundle, p, search_size))]

@@ -121,6 +121,6 @@ def test_what_cannot_be_packaged_is_said(bundle: Path, tmp_path: Path, monkeypat
     with pytest.raises(UserError, match="is no package of mvt-deploy"):
         write_package(open_bundle(bundle), tmp_path)
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(MissingExtra, match=r"package --mobile needs .*mvt-deploy\[export\]"):
+    with pytest.raises(MissingExtra, match=r"package --mobile needs .*mvt-deploy\[package\]"):
         write_package(open_bundle(bundle), tmp_path / "package")
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]

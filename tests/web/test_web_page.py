@@ -430,6 +430,7 @@ def test_a_page_in_the_background_pauses_and_goes_on(page: Any) -> None:
     page.wait_for_timeout(1500)
     assert page.inner_text("#recorded") == count
     page.evaluate(see, False)
+    assert page.inner_text("#status") == "Going on."
     wait_for_frames(page, int(count.split()[0]) + 2)
 
 

@@ -101,7 +101,7 @@ def test_without_onnx_the_weights_stay_in_fp32(
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)  # as where it is not installed
     said: list[str] = []
-    with pytest.raises(MissingExtra, match=r"onnx.*mvt-deploy\[export\]"):
+    with pytest.raises(MissingExtra, match=r"onnx.*mvt-deploy\[package\]"):
         write_site(open_bundle(bundle), tmp_path / "a", runtime=web_runtime, precision="fp16-weights")
     assert not (tmp_path / "a").exists()
     write_site(open_bundle(bundle), tmp_path / "b", runtime=web_runtime, say=said.append)

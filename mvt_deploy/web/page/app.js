@@ -547,6 +547,7 @@ document.addEventListener("visibilitychange", () => {
     source.pause();
     say("Paused while the page was in the background.");
   } else if (wasPlaying) {
+    say("Going on.");
     source.play().catch(complain);
   }
   showPlay();

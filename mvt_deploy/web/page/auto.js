@@ -19,6 +19,7 @@ const ROUNDS = 5;
 /**
  * @typedef {object} Candidate
  * @property {string} label names it where it cannot be opened
+ * @property {number} download bytes that opening it downloads
  * @property {() => Promise<Backend>} open
  * @property {boolean} gated its trajectories passed the bundle's gate, so that only the median of the answers must agree
  */

@@ -38,6 +38,7 @@ const calls = {
     site ??= await openSite(root);
     [loaded, total] = [0, 0];
     const { possible, impossible } = await candidates(runtime);
+    total = possible.reduce((sum, candidate) => sum + candidate.download, 0);
     const { best, trials } = await fastest(possible, root, site);
     await adopt(best);
     return { label: best.label, trials: [...impossible, ...trials] };
@@ -98,12 +99,12 @@ async function candidates(runtime) {
 function candidate(provider, threads, halves) {
   const choice = site.choices.find((c) => c.provider === provider && (halves || c.precision !== "fp16"));
   if (choice === undefined) throw new BackendError(`This site holds no graphs that ${provider} can run here.`);
+  const { binary } = site.runtime[provider];
   return {
     label: `${provider}, ${choice.precision}`,
     gated: choice.gated,
+    download: binary.download + choice.template.download + choice.search.download,
     async open() {
-      const { binary } = site.runtime[provider];
-      total += binary.download + choice.template.download + choice.search.download;
       const ort = await loadRuntime(root, site, provider, threads, progress);
       return openBackend(ort, root, site, choice, progress);
     },
