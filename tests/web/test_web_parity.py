@@ -122,6 +122,8 @@ def test_weights_in_half_precision_hardly_change_trajectories(
         found, same_states = overlaps(chromium, host, mvt.load(bundle, "ort"), clip_of(name, request), "fp16-weights")
         assert same_states, name
         means[name] = np.mean(found)
+        if name.startswith("rendered"):  # on the real clip two cells nearly tie
+            assert means[name] >= 0.98, found
     assert np.mean(list(means.values())) >= 0.98, means
 
 
