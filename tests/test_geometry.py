@@ -8,7 +8,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 import pytest
-from golden import CASES, GoldenCase, sha256
+from golden import CASES, SHARED, GoldenCase, sha256
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -44,10 +44,13 @@ def test_boxes_map_back_and_clip_as_published(case: GoldenCase) -> None:
         assert np.allclose(mapped, case.unclipped, rtol=0, atol=1e-3)
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.scales], ids=str)
-def test_the_scales_of_crops_are_the_published_ones(case: GoldenCase) -> None:
-    for scale, factor, size in zip(case.scales, (2.0, 4.0), (128, 256), strict=True):
-        assert size / crop_window(case.box, factor).side == pytest.approx(scale)
+def test_the_scales_of_crops_are_the_published_ones() -> None:
+    cases = [case for case in CASES if case.scales]
+    if not cases:
+        pytest.skip(f"golden cases that record scales are not at {SHARED}")
+    for case in cases:
+        for scale, factor, size in zip(case.scales, (2.0, 4.0), (128, 256), strict=True):
+            assert size / crop_window(case.box, factor).side == pytest.approx(scale), case
 
 
 def test_window_by_hand() -> None:
