@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
@@ -74,3 +76,21 @@ def change_appearance(rng: np.random.Generator, pair: Pair) -> Pair:
     if rng.random() < 0.06:
         template, search = _grey(template), _grey(search)
     return Pair(appearance(rng, template, 0.6, blur=0.2), appearance(rng, search), pair.box)
+
+
+def recolour(rng: np.random.Generator, pair: Pair) -> Pair:
+    """Change the colours of both crops of a pair alike: turn the hue, change the saturation, invert one pair in eight.
+
+    A network that finds a target by its template gains from it, one that remembers the targets it was trained on does
+    not.
+    """
+    angle = rng.uniform(0, 2 * math.pi)
+    turn = cv2.Rodrigues(np.full(3, angle / math.sqrt(3)))[0]  # a rotation around grey keeps the mean of the channels
+    grey = np.full((3, 3), 1 / 3)
+    matrix = grey + log_normal(rng, 0.3) * (turn - grey)
+    offset = np.zeros(3)
+    if rng.random() < 1 / 8:
+        matrix, offset = -matrix, np.full(3, 255.0)
+    affine = np.hstack([matrix, offset[:, None]])
+    template, search = (np.asarray(cv2.transform(image, affine), np.uint8) for image in (pair.template, pair.search))
+    return Pair(template, search, pair.box)

@@ -66,6 +66,23 @@ class Mix:
 
 
 @dataclass(frozen=True, slots=True)
+class Augment:
+    """Changes of appearance that make pairs of few videos more various, beside the lighting that every pair gets.
+
+    Attributes:
+        recolour: Share of the pairs, 0..1, whose two crops get the same random change of colours: the hue turned, the
+            saturation changed, sometimes inverted. The target keeps looking like its template.
+        others: Share of the pairs from tracks, 0..1, into whose search crop one to three other objects are pasted
+            beside the target: cut out of photographs, or targets of other tracks, mostly of the same data set.
+        occlude: Share of the pairs from tracks, 0..1, part of whose target is covered by a piece of a photograph.
+    """
+
+    recolour: float = 0.0
+    others: float = 0.0
+    occlude: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class LossWeights:
     """Weights of the paper's loss, L = L_cls + 5 L_1 + 2 L_giou.
 
@@ -131,6 +148,7 @@ class TrainConfig:
         ema: Decay per step of the moving average of the weights.
         windows: How crops are cut.
         mix: Which kinds of pairs are drawn.
+        augment: Further changes of appearance.
         loss: Weights of the loss.
         teacher: A backbone to distil features from.
         frozen: Names of modules whose parameters and batch norm statistics stay as they are, ``backbone.conv_1`` for
@@ -163,6 +181,7 @@ class TrainConfig:
     ema: float = 0.998
     windows: Windows = field(default_factory=Windows)
     mix: Mix = field(default_factory=Mix)
+    augment: Augment = field(default_factory=Augment)
     loss: LossWeights = field(default_factory=LossWeights)
     teacher: Teacher = field(default_factory=Teacher)
     frozen: tuple[str, ...] = ()
@@ -191,6 +210,8 @@ class TrainConfig:
             raise TrainingError(f"dropout is {self.dropout}: give a probability from 0 to below 1.")
         if not (0 <= self.mix.absent < 1 and 0 <= self.mix.balance <= 1):
             raise TrainingError("mix.absent must be from 0 to below 1, and mix.balance from 0 to 1.")
+        if not all(0 <= share <= 1 for share in dataclasses.astuple(self.augment)):
+            raise TrainingError("augment.recolour, augment.others and augment.occlude must be from 0 to 1.")
         if (
             not self.stages
             or self.stages[-1].until < 1

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..errors import TrainingError
 from ..process import use_one_opencv_thread
-from .augment import change_appearance
+from .augment import change_appearance, recolour
 from .config import TrainConfig
 from .discover import TrainingData
 from .distillation import Features, TeacherBackbone
@@ -39,10 +39,11 @@ def pair_sources(data: TrainingData, config: TrainConfig) -> tuple[list[PairSour
     """
     cache = Cache(config.cache_mb * 1_000_000)
     kinds: list[tuple[PairSource, float]] = []
+    stills = Stills(data.photographs, cache) if data.photographs else None
     if data.tracks:
-        kinds.append((TrackPairs(data.tracks, config.windows, cache, config.mix.balance), config.mix.clips))
-    if data.photographs:
-        stills = Stills(data.photographs, cache)
+        tracks = TrackPairs(data.tracks, config.windows, cache, config.mix.balance, config.augment, stills)
+        kinds.append((tracks, config.mix.clips))
+    if stills is not None:
         kinds.append((ScenePairs(stills, config.windows), config.mix.scene))
         if stills.can_paste:
             kinds.append((PastePairs(stills, config.windows), config.mix.paste))
@@ -104,6 +105,8 @@ class PairDataset(Dataset[Example]):
         pair = self._draw(rng)
         if self._config.mix.absent and rng.random() < self._config.mix.absent:
             pair = Pair(pair.template, self._draw(rng).search, np.zeros(4, np.float32))
+        if self._config.augment.recolour and rng.random() < self._config.augment.recolour:
+            pair = recolour(rng, pair)
         features: tuple[Features, ...] = ()
         if self._config.teacher.backbone:
             self._teacher = self._teacher or TeacherBackbone(self._config.teacher.backbone)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from .config import Windows
 from .images import Cache, Image
+from .layers import Layer, beside, occlude, paste
 from .photographs import Cutout, Photograph, box_outlines, cutouts
 from .views import (
     Floats,
@@ -35,23 +35,6 @@ def foreshortening(rng: np.random.Generator) -> tuple[float, float]:
         return 1.0, 1.0
     factor = float(rng.uniform(0.45, 0.95))
     return (factor, 1.0) if rng.random() < 0.7 else (1.0, factor)
-
-
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    """A cut-out in a scene.
-
-    Attributes:
-        image: The photograph that it comes from.
-        cutout: The object.
-        mapping: Linear part ``[2, 2]`` of the map from the photograph to the scene.
-        offset: Translation ``[2]`` of the map.
-    """
-
-    image: Image
-    cutout: Cutout
-    mapping: Floats
-    offset: Floats
 
 
 class Stills:
@@ -152,7 +135,7 @@ class ScenePairs:
         window = search_window(rng, box, self._windows)
         search = render(image, second, none, window, self._windows.search_size, draw_border(rng))
         fractions = window.fractions(box)
-        return Pair(template, occlude(rng, search, fractions, self._stills), fractions)
+        return Pair(template, occlude(rng, search, fractions, self._stills.picture), fractions)
 
 
 class PastePairs:
@@ -179,19 +162,19 @@ class PastePairs:
         seen = template_window(extent(cutout.outline @ first.T), self._windows)
         none = np.zeros(2)
         template = _background(rng, scene, self._windows.template_size)
-        template = _paste(rng, template, seen, _Layer(image, cutout, first, none))
+        template = paste(rng, template, seen, Layer(image, cutout, first, none))
         if rng.random() > 0.4:
             scene = self._stills.picture(rng)
         second = mapping(0.21, *foreshortening(rng))
         box = extent(cutout.outline @ second.T)
         window = search_window(rng, box, self._windows)
         search = _background(rng, scene, self._windows.search_size)
-        for layer in self._layers(rng, _Layer(image, cutout, second, none), box):
-            search = _paste(rng, search, window, layer)
+        for layer in self._layers(rng, Layer(image, cutout, second, none), box):
+            search = paste(rng, search, window, layer)
         fractions = window.fractions(box)
-        return Pair(template, occlude(rng, search, fractions, self._stills), fractions)
+        return Pair(template, occlude(rng, search, fractions, self._stills.picture), fractions)
 
-    def _layers(self, rng: np.random.Generator, target: _Layer, box: Floats) -> list[_Layer]:
+    def _layers(self, rng: np.random.Generator, target: Layer, box: Floats) -> list[Layer]:
         """The target and up to three other objects, from back to front; those close to it are mostly behind it."""
         layers = [target]
         side = math.sqrt(box[2] * box[3])
@@ -200,22 +183,10 @@ class PastePairs:
             if other is None:
                 continue
             distance = rng.uniform(0.7, 1.9) * side
-            layer = _beside(rng, *other, box, distance)
+            layer = beside(rng, *other, box, distance)
             behind = distance < 1.1 * side and rng.random() < 0.7
             layers.insert(0 if behind else int(rng.integers(len(layers) + 1)), layer)
         return layers
-
-
-def _beside(rng: np.random.Generator, image: Image, cutout: Cutout, box: Floats, distance: float) -> _Layer:
-    """An object of about the target's size, at a distance in pixels from the target's centre in a random direction."""
-    own = extent(cutout.outline)
-    scale = math.sqrt(box[2] * box[3] / (own[2] * own[3])) * log_normal(rng, 0.25)
-    mirror = -1 if rng.random() < 0.5 else 1
-    scale_x, scale_y = mirror * scale * log_normal(rng, 0.1), scale * log_normal(rng, 0.1)
-    mapping = linear_map(0.2 * rng.standard_normal(), scale_x, scale_y)
-    angle = rng.uniform(0, 2 * math.pi)
-    place = box[:2] + box[2:] / 2 + distance * np.array([math.cos(angle), math.sin(angle)])
-    return _Layer(image, cutout, mapping, place - mapping @ (own[:2] + own[2:] / 2))
 
 
 def _background(rng: np.random.Generator, picture: Image, size: int) -> Image:
@@ -226,45 +197,3 @@ def _background(rng: np.random.Generator, picture: Image, size: int) -> Image:
     mapping = linear_map(0.1 * rng.standard_normal())
     middle = np.array([width / 2, height / 2])
     return render(picture, mapping, middle - mapping @ middle, window, size, cv2.BORDER_REFLECT_101)
-
-
-def _paste(rng: np.random.Generator, scene: Image, window: Window, layer: _Layer) -> Image:
-    """Paste an object over a scene, with its brightness changed a little."""
-    size = scene.shape[0]
-    colour = render(layer.image, layer.mapping, layer.offset, window, size, cv2.BORDER_REPLICATE)
-    alpha = render(layer.cutout.mask, layer.mapping, layer.offset, window, size, cv2.BORDER_CONSTANT)
-    colour = np.asarray(cv2.convertScaleAbs(colour, alpha=log_normal(rng, 0.12)), np.uint8)
-    weight = alpha.astype(np.float32) / 255
-    return np.asarray(cv2.blendLinear(colour, scene, weight, 1 - weight), np.uint8)
-
-
-def occlude(rng: np.random.Generator, search: Image, box: np.ndarray, stills: Stills, chance: float = 0.2) -> Image:
-    """Cover, by chance, part of the target with a piece of another photograph or with a vertical bar of it.
-
-    Args:
-        rng: Random generator of the pair.
-        search: Search crop, uint8 BGR ``[size, size, 3]``.
-        box: The target: centre x, y, width, height as fractions of the crop's side.
-        stills: Where the covering photograph comes from.
-        chance: Probability that the crop is changed.
-
-    Returns:
-        The crop, or a changed copy of it.
-    """
-    if rng.random() >= chance:
-        return search
-    size = search.shape[0]
-    cx, cy, w, h = (float(v) * size for v in box)
-    if rng.random() < 0.3:
-        width, height, top = w * rng.uniform(0.08, 0.25), float(size), 0.0
-    else:
-        width, height = w * rng.uniform(0.3, 0.7), h * rng.uniform(0.3, 1.2)
-        top = cy - h / 2 + h * rng.uniform(-0.3, 0.8)
-    left = cx - w / 2 + w * rng.uniform(-0.3, 0.8)
-    x1, y1 = max(0, int(left)), max(0, int(top))
-    x2, y2 = min(size, int(left + width)), min(size, int(top + height))
-    if x2 - x1 < 2 or y2 - y1 < 2:
-        return search
-    covered = search.copy()
-    covered[y1:y2, x1:x2] = cv2.resize(stills.picture(rng), (x2 - x1, y2 - y1))
-    return covered

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
-from .config import Windows
+from .config import Augment, Windows
 from .images import Cache, Image
+from .layers import beside, occlude, paste
+from .photographs import Cutout
+from .stills import Stills
 from .tracks import AnnotatedFrame, AnnotatedTrack
 from .views import (
     Floats,
@@ -35,10 +39,24 @@ class TrackPairs:
         windows: How crops are cut, and how far apart the two frames may be.
         cache: Holds the decoded frames.
         balance: 0 draws every track equally often, 1 every data set (see :class:`~.config.Mix`).
+        augment: How often other objects are pasted into the search crop.
+        stills: Photographs to cut other objects out of, or None.
     """
 
-    def __init__(self, tracks: Sequence[AnnotatedTrack], windows: Windows, cache: Cache, balance: float = 0.0) -> None:
+    def __init__(
+        self,
+        tracks: Sequence[AnnotatedTrack],
+        windows: Windows,
+        cache: Cache,
+        balance: float = 0.0,
+        augment: Augment | None = None,
+        stills: Stills | None = None,
+    ) -> None:
         self._tracks, self._windows, self._cache = tracks, windows, cache
+        self._augment, self._stills = augment or Augment(), stills
+        self._by_set: dict[str, list[AnnotatedTrack]] = defaultdict(list)
+        for track in tracks:
+            self._by_set[track.data_set].append(track)
         sizes = Counter(track.data_set for track in tracks)
         weights = np.array([sizes[track.data_set] ** -balance for track in tracks])
         self._chances = weights / weights.sum()
@@ -61,7 +79,48 @@ class TrackPairs:
             image = self._cache.image(frame.file)
             crops.append((render(image, mapping, np.zeros(2), window, size, draw_border(rng)), box, window))
         _, box, window = crops[1]
-        return Pair(crops[0][0], crops[1][0], window.fractions(box))
+        fractions = window.fractions(box)
+        search_crop = crops[1][0]
+        if self._augment.others and rng.random() < self._augment.others:
+            search_crop = self._with_others(rng, search_crop, fractions, track)
+        if self._augment.occlude and self._stills is not None:
+            search_crop = occlude(rng, search_crop, fractions, self._stills.picture, self._augment.occlude)
+        return Pair(crops[0][0], search_crop, fractions)
+
+    def _with_others(
+        self, rng: np.random.Generator, crop: Image, fractions: np.ndarray, track: AnnotatedTrack
+    ) -> Image:
+        """Paste one to three other objects beside the target, almost without covering it."""
+        size = crop.shape[0]
+        centre, sides = fractions[:2].astype(float) * size, fractions[2:].astype(float) * size
+        box = np.concatenate([centre - sides / 2, sides])
+        window = Window(np.full(2, size / 2), float(size))
+        for _ in range(int(rng.integers(1, 4))):
+            other = (
+                self._stills.cutout(rng)
+                if self._stills is not None and rng.random() < 0.4
+                else self._target(rng, track)
+            )
+            if other is None:
+                continue
+            side = math.sqrt(float(sides[0] * sides[1]))
+            crop = paste(rng, crop, window, beside(rng, *other, box, rng.uniform(1.05, 2.2) * side))
+        return crop
+
+    def _target(self, rng: np.random.Generator, track: AnnotatedTrack) -> tuple[Image, Cutout] | None:
+        """The target of another track, mostly of the same data set, inside the ellipse that fills its box."""
+        same = self._by_set[track.data_set]
+        others = same if len(same) > 1 and rng.random() < 0.7 else self._tracks
+        other = others[int(rng.integers(len(others)))]
+        if other is track:
+            return None
+        frame = other.frames[int(rng.integers(len(other.frames)))]
+        image = self._cache.image(frame.file)
+        outline = ellipse(np.asarray(frame.box))
+        mask = np.zeros(image.shape[:2], np.uint8)
+        x, y, w, h = frame.box
+        cv2.ellipse(mask, ((x + w / 2, y + h / 2), (w, h), 0), 255, -1)
+        return image, Cutout(np.asarray(cv2.GaussianBlur(mask, (5, 5), 0), np.uint8), outline)
 
 
 def two_frames(

@@ -13,8 +13,8 @@ from training_data import make_data, make_photographs, make_sequence, make_track
 from mvt_deploy.errors import TrainingError
 from mvt_deploy.geometry import Box, crop, crop_window
 from mvt_deploy.training import TrainConfig, discover
-from mvt_deploy.training.augment import change_appearance
-from mvt_deploy.training.config import Mix, Windows
+from mvt_deploy.training.augment import change_appearance, recolour
+from mvt_deploy.training.config import Augment, Mix, Windows
 from mvt_deploy.training.images import Cache
 from mvt_deploy.training.photographs import Photograph, cutouts
 from mvt_deploy.training.sampler import PairDataset, batches
@@ -114,6 +114,70 @@ def test_the_box_of_a_track_is_around_the_target(tmp_path: Path) -> None:
         assert error[2:].max() < 0.04  # a turn of up to 0.1 rad, and the box is that of the inscribed ellipse
         assert red_box(pair.template)[:2] == pytest.approx([0.5, 0.5], abs=0.02)
         assert np.sqrt(np.prod(red_box(pair.template)[2:])) == pytest.approx(0.5, abs=0.02)
+
+
+def coloured_track(folder: Path, name: str, colour: tuple[int, int, int]) -> AnnotatedTrack:
+    """Four frames of a coloured rectangle that moves over grey."""
+    frames = []
+    for i in range(4):
+        image = np.full((300, 300, 3), 128, np.uint8)
+        cv2.rectangle(image, (120 + 10 * i, 130), (169 + 10 * i, 169), colour, -1)
+        file = folder / f"{name}{i}.png"
+        cv2.imwrite(str(file), image)
+        frames.append(AnnotatedFrame(file, i, (120 + 10 * i, 130, 50, 40)))
+    return AnnotatedTrack(name, tuple(frames))
+
+
+def test_other_targets_are_pasted_beside_the_target(tmp_path: Path) -> None:
+    red, blue = coloured_track(tmp_path, "red", (10, 10, 230)), coloured_track(tmp_path, "blue", (230, 10, 10))
+    with_others = TrackPairs([red, blue], Windows(centre_jitter=1.0), Cache(10**8), augment=Augment(others=1.0))
+    beside, in_place = 0, []
+    for seed in range(60):
+        pair = with_others.draw(np.random.default_rng(seed))
+        assert pair is not None
+        if pair.template[64, 64, 2] < 128:  # a pair of the blue track
+            continue
+        beside += bool((pair.search.astype(int)[..., 0] - pair.search[..., 2] > 80).any())
+        in_place.append(np.abs(red_box(pair.search, pair.box[:2])[:2] - pair.box[:2]).max() < 1.5 / 256)
+    assert len(in_place) > 15
+    assert beside > 0.5 * len(in_place)  # the others came from the same track, or lie outside the crop
+    assert np.mean(in_place) > 0.7  # the others touch the target at most
+
+
+def test_part_of_a_target_is_covered(tmp_path: Path, red_photograph: Photograph) -> None:
+    class White(Stills):
+        def picture(self, rng: np.random.Generator) -> np.ndarray:
+            return np.full((200, 200, 3), 255, np.uint8)
+
+    red = coloured_track(tmp_path, "red", (10, 10, 230))
+    stills = White([red_photograph], Cache(10**8))
+    source = TrackPairs([red], Windows(centre_jitter=1.0), Cache(10**8), augment=Augment(occlude=1.0), stills=stills)
+    covered = []
+    for seed in range(30):
+        pair = source.draw(np.random.default_rng(seed))
+        assert pair is not None
+        x, y, w, h = pair.box * 256
+        inside = pair.search[max(0, int(y - h / 2)) : int(y + h / 2), max(0, int(x - w / 2)) : int(x + w / 2)]
+        covered.append((inside.min(axis=2) > 250).mean())
+        assert (pair.template.min(axis=2) > 250).mean() == 0
+    assert 0.1 < np.mean(covered) < 0.7
+
+
+def test_colours_change_alike_in_both_crops() -> None:
+    palette = np.random.default_rng(0).integers(60, 190, (16, 3), dtype=np.uint8)
+    template, search = palette.reshape(4, 4, 3), palette[::-1].reshape(4, 4, 3)
+    grey = np.full((4, 4, 3), 90, np.uint8)
+    box = np.array([0.5, 0.5, 0.2, 0.2], np.float32)
+    turned = 0
+    for seed in range(40):
+        changed = recolour(np.random.default_rng(seed), Pair(template, search, box))
+        np.testing.assert_array_equal(changed.template.reshape(16, 3), changed.search.reshape(16, 3)[::-1])
+        np.testing.assert_array_equal(changed.box, box)
+        turned += np.abs(changed.template.astype(int) - template).mean() > 10
+        same = recolour(np.random.default_rng(seed), Pair(grey, grey, box)).search
+        assert np.ptp(same) <= 1  # grey stays grey: as it was, or inverted
+        assert int(same[0, 0, 0]) in (89, 90, 91, 164, 165, 166)
+    assert turned > 30
 
 
 def test_the_frame_gap_is_kept(tmp_path: Path) -> None:

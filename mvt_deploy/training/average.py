@@ -1,0 +1,42 @@
+"""The mean of trained networks, with batch-norm statistics that belong to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import nn
+
+from ..network import MVT
+from ..network.inference import prepare
+from .sampler import Batch
+
+
+def average(models: Sequence[MVT], batches: Iterable[Batch]) -> MVT:
+    """Average the weights of networks, and measure the batch-norm statistics of the average anew.
+
+    The mean of the networks' own statistics does not fit the activations of the mean network: without new ones, the
+    mean of two good networks is worse than either (Izmailov et al., "Averaging weights leads to wider optima", 2018).
+
+    Args:
+        models: Networks that were trained from a common ancestor. The first one becomes the average.
+        batches: Pairs to measure the statistics on; each batch counts alike.
+
+    Returns:
+        The average, in inference mode.
+    """
+    model = models[0]
+    with torch.no_grad():
+        for name, value in model.state_dict().items():
+            if value.dtype.is_floating_point:
+                value.copy_(torch.stack([other.state_dict()[name] for other in models]).mean(0))
+    model.eval()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None  # a plain mean over all batches
+            module.train()
+    with torch.no_grad():
+        for batch in batches:
+            model(prepare(batch.template), prepare(batch.search))
+    return model.eval()
