@@ -13,6 +13,7 @@ import zipfile
 from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
 
+import numpy as np
 import pytest
 from golden import ROOT
 
@@ -83,7 +84,7 @@ def wheel(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_base_dependencies_track_in_an_empty_folder(wheel: Path, tmp_path: Path) -> None:
+def test_base_dependencies_track_in_an_empty_folder(wheel: Path, bundle: Path, tmp_path: Path) -> None:
     place, here, cache = tmp_path / "site", tmp_path / "here", tmp_path / "cache"
     here.mkdir()
     with zipfile.ZipFile(wheel) as archive:
@@ -104,10 +105,23 @@ def test_base_dependencies_track_in_an_empty_folder(wheel: Path, tmp_path: Path)
         timeout=300,
     )
     assert tracked.returncode == 0, tracked.stderr
-    assert len(tracked.stdout.splitlines()) == 240
+    paths = []
+    options = ["--model", bundle, "--precision", "int8", "--json", "-o", tmp_path / "wanted.mp4"]
+    wanted = subprocess.run(
+        [sys.executable, "-m", "mvt_deploy", "track", here / "clip.mp4", *options],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    for lines in (tracked.stdout.splitlines(), wanted.stdout.splitlines()):
+        assert len(lines) == 240
+        paths.append([json.loads(line)["targets"][0]["box"] for line in lines])
+    np.testing.assert_allclose(*paths, atol=0.01)  # frame by frame what the clone's own bundle gives
     ao = re.search(r"AO (\d\.\d+)", tracked.stderr)
     assert ao
-    assert float(ao[1]) > 0.7, tracked.stderr
+    assert float(ao[1]) > 0.6, tracked.stderr
     assert {path.name for path in here.iterdir()} == {"clip.mp4", "clip.txt", "clip.tracked.mp4"}
     (copied,) = cache.glob("*/mvt")
     assert (copied / "checkpoint.safetensors").read_bytes() == (ROOT / "models/mvt.safetensors").read_bytes()
