@@ -106,9 +106,9 @@ def test_base_dependencies_track_in_an_empty_folder(wheel: Path, bundle: Path, t
     )
     assert tracked.returncode == 0, tracked.stderr
     paths = []
-    options = ["--model", bundle, "--precision", "int8", "--json", "-o", tmp_path / "wanted.mp4"]
+    options = ["--model", str(bundle), "--precision", "int8", "--json", "-o", str(tmp_path / "wanted.mp4")]
     wanted = subprocess.run(
-        [sys.executable, "-m", "mvt_deploy", "track", here / "clip.mp4", *options],
+        [sys.executable, "-m", "mvt_deploy", "track", str(here / "clip.mp4"), *options],
         cwd=ROOT,
         check=True,
         capture_output=True,
@@ -118,7 +118,7 @@ def test_base_dependencies_track_in_an_empty_folder(wheel: Path, bundle: Path, t
     for lines in (tracked.stdout.splitlines(), wanted.stdout.splitlines()):
         assert len(lines) == 240
         paths.append([json.loads(line)["targets"][0]["box"] for line in lines])
-    np.testing.assert_allclose(*paths, atol=0.01)  # frame by frame what the clone's own bundle gives
+    np.testing.assert_allclose(paths[0], paths[1], atol=0.01)  # frame by frame what the clone's own bundle gives
     ao = re.search(r"AO (\d\.\d+)", tracked.stderr)
     assert ao
     assert float(ao[1]) > 0.6, tracked.stderr

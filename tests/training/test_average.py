@@ -30,7 +30,7 @@ def two_networks() -> tuple[MVT, MVT]:
     torch.manual_seed(2)
     with torch.no_grad():
         for value in other.parameters():
-            value += 0.1 * value.std() * torch.randn_like(value) if value.numel() > 1 else 0.1
+            value.add_(0.1 * value.std() * torch.randn_like(value) if value.numel() > 1 else torch.tensor(0.1))
     return one, other
 
 
@@ -72,11 +72,9 @@ def test_the_script_writes_the_average(tmp_path: Path) -> None:
     for name, network in zip(("one", "other"), two_networks(), strict=True):
         save_checkpoint(network, tmp_path / f"{name}.safetensors")
     (tmp_path / "config.json").write_text(TrainConfig(batch=2).to_json(), encoding="utf-8")
-    command = [
-        sys.executable, ROOT / "benchmarks" / "average.py", data, tmp_path / "one.safetensors",
-        tmp_path / "other.safetensors", "--config", tmp_path / "config.json", "-o", tmp_path / "mean.safetensors",
-        "--batches", "2",
-    ]  # fmt: skip
+    checkpoints = [str(tmp_path / f"{name}.safetensors") for name in ("one", "other", "mean")]
+    command = [sys.executable, str(ROOT / "benchmarks" / "average.py"), str(data), *checkpoints[:2]]
+    command += ["--config", str(tmp_path / "config.json"), "-o", checkpoints[2], "--batches", "2"]
     subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
     one, other, mean = (load_file(tmp_path / f"{name}.safetensors") for name in ("one", "other", "mean"))
     weights = [name for name in mean if "running" not in name and mean[name].dtype == np.float32]
