@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 
 import cv2
@@ -57,8 +57,7 @@ class TrackPairs:
         self._by_set: dict[str, list[AnnotatedTrack]] = defaultdict(list)
         for track in tracks:
             self._by_set[track.data_set].append(track)
-        sizes = Counter(track.data_set for track in tracks)
-        weights = np.array([sizes[track.data_set] ** -balance for track in tracks])
+        weights = np.array([len(self._by_set[track.data_set]) ** -balance for track in tracks])
         self._chances = weights / weights.sum()
 
     def draw(self, rng: np.random.Generator) -> Pair | None:
@@ -94,6 +93,7 @@ class TrackPairs:
         size = crop.shape[0]
         centre, sides = fractions[:2].astype(float) * size, fractions[2:].astype(float) * size
         box = np.concatenate([centre - sides / 2, sides])
+        side = math.sqrt(float(sides[0] * sides[1]))
         window = Window(np.full(2, size / 2), float(size))
         for _ in range(int(rng.integers(1, 4))):
             other = (
@@ -103,7 +103,6 @@ class TrackPairs:
             )
             if other is None:
                 continue
-            side = math.sqrt(float(sides[0] * sides[1]))
             crop = paste(rng, crop, window, beside(rng, *other, box, rng.uniform(1.05, 2.2) * side))
         return crop
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from golden import ROOT
 from safetensors.numpy import load_file
 from torch import nn
 from training_data import make_data
@@ -19,8 +20,6 @@ from mvt_deploy.training import TrainConfig
 from mvt_deploy.training.average import average
 from mvt_deploy.training.init import initialise
 from mvt_deploy.training.sampler import Batch
-
-ROOT = Path(__file__).parents[2]
 
 
 def two_networks() -> tuple[MVT, MVT]:

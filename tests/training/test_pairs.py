@@ -98,24 +98,6 @@ def test_the_box_of_a_still_is_around_the_object(kind: str, red_photograph: Phot
     assert np.mean(np.array(errors) < 2.5 / 256) > 0.5
 
 
-def test_the_box_of_a_track_is_around_the_target(tmp_path: Path) -> None:
-    frames = []
-    for i in range(4):
-        image = np.full((300, 300, 3), 128, np.uint8)
-        cv2.rectangle(image, (120 + 10 * i, 130), (169 + 10 * i, 169), (10, 10, 230), -1)
-        cv2.imwrite(str(tmp_path / f"{i}.png"), image)
-        frames.append(AnnotatedFrame(tmp_path / f"{i}.png", i, (120 + 10 * i, 130, 50, 40)))
-    source = TrackPairs([AnnotatedTrack("red", tuple(frames))], Windows(centre_jitter=1.0), Cache(10**8))
-    for seed in range(20):
-        pair = source.draw(np.random.default_rng(seed))
-        assert pair is not None
-        error = np.abs(red_box(pair.search, pair.box[:2]) - pair.box)
-        assert error[:2].max() < 1.5 / 256
-        assert error[2:].max() < 0.04  # a turn of up to 0.1 rad, and the box is that of the inscribed ellipse
-        assert red_box(pair.template)[:2] == pytest.approx([0.5, 0.5], abs=0.02)
-        assert np.sqrt(np.prod(red_box(pair.template)[2:])) == pytest.approx(0.5, abs=0.02)
-
-
 def coloured_track(folder: Path, name: str, colour: tuple[int, int, int]) -> AnnotatedTrack:
     """Four frames of a coloured rectangle that moves over grey."""
     frames = []
@@ -126,6 +108,19 @@ def coloured_track(folder: Path, name: str, colour: tuple[int, int, int]) -> Ann
         cv2.imwrite(str(file), image)
         frames.append(AnnotatedFrame(file, i, (120 + 10 * i, 130, 50, 40)))
     return AnnotatedTrack(name, tuple(frames))
+
+
+def test_the_box_of_a_track_is_around_the_target(tmp_path: Path) -> None:
+    red = coloured_track(tmp_path, "red", (10, 10, 230))
+    source = TrackPairs([red], Windows(centre_jitter=1.0), Cache(10**8))
+    for seed in range(20):
+        pair = source.draw(np.random.default_rng(seed))
+        assert pair is not None
+        error = np.abs(red_box(pair.search, pair.box[:2]) - pair.box)
+        assert error[:2].max() < 1.5 / 256
+        assert error[2:].max() < 0.04  # a turn of up to 0.1 rad, and the box is that of the inscribed ellipse
+        assert red_box(pair.template)[:2] == pytest.approx([0.5, 0.5], abs=0.02)
+        assert np.sqrt(np.prod(red_box(pair.template)[2:])) == pytest.approx(0.5, abs=0.02)
 
 
 def test_other_targets_are_pasted_beside_the_target(tmp_path: Path) -> None:
