@@ -126,6 +126,7 @@ def clip() -> BenchClip:
     return BenchClip("black", [np.zeros((90, 160, 3), np.uint8)] * 4, Box(10, 10, 20, 20), [0.001])
 
 
+@pytest.mark.slow
 def test_turns_and_stages(clip: BenchClip) -> None:
     order: list[str] = []
     rows = [

@@ -12,6 +12,7 @@ import pytest
 from mvt_deploy.process import no_telemetry
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the folder is that of ONNX Runtime on Linux")
 def test_a_command_leaves_no_number_for_the_device(tmp_path: Path) -> None:
     hidden = {"ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME"}

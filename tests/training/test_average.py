@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from golden import ROOT
 from safetensors.numpy import load_file
@@ -65,6 +66,7 @@ def test_weights_are_the_mean_and_statistics_are_its_own() -> None:
     assert not mean.training
 
 
+@pytest.mark.slow
 def test_the_script_writes_the_average(tmp_path: Path) -> None:
     data = tmp_path / "data"
     make_data(data)

@@ -117,6 +117,7 @@ def test_names_that_no_file_can_have(tmp_path: Path) -> None:
         ResultsSink(Path("."))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="a pipe there cannot be waited for")
 def test_a_reader_that_stops_reading_does_not_hold_a_stopped_run(monkeypatch: pytest.MonkeyPatch) -> None:
     reading, writing = os.pipe()

@@ -58,6 +58,7 @@ def test_the_site_holds_what_its_description_says(site: Path, bundle: Path) -> N
     assert (choices[0]["search_size"], choices[0]["search_factor"]) == (256, 4.0)
 
 
+@pytest.mark.slow
 def test_the_answers_in_the_site_are_those_of_native_onnx_runtime(site: Path, bundle: Path) -> None:
     check = json.loads((site / "site.json").read_text())["check"]
     data = np.frombuffer(unpacked(site, check["crops"]), np.uint8)
@@ -80,6 +81,7 @@ def test_one_content_security_policy_in_the_page_and_in_the_service_worker(site:
     assert "unsafe-inline" not in page[1]
 
 
+@pytest.mark.slow
 def test_weights_stored_in_fp16_halve_the_graphs_and_keep_fp32_arithmetic(site: Path, bundle: Path) -> None:
     choice = json.loads((site / "site.json").read_text())["choices"][0]
     template, search = (unpacked(site, choice[role]) for role in ("template", "search"))
