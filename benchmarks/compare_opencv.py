@@ -7,7 +7,8 @@ KCF and CSRT are in opencv-contrib-python, which replaces opencv-python; install
     contrib/bin/pip uninstall -y opencv-python && contrib/bin/pip install --force-reinstall "opencv-contrib-python<5"
     contrib/bin/python benchmarks/compare_opencv.py CLIPS --tracker mil --tracker kcf --tracker csrt
 
-NanoTrack and VitTrack need the networks' ONNX files, which are not in this repository:
+NanoTrack and VitTrack need the networks' ONNX files, which are not in this repository: NanoTrack's are in
+HonglinChu/SiamTrackers (NanoTrack/models), VitTrack's in opencv/opencv_zoo (models/object_tracking_vittrack).
 
     python benchmarks/compare_opencv.py CLIPS --tracker nano=BACKBONE.onnx,HEAD.onnx --tracker vit=VITTRACK.onnx
 
@@ -36,6 +37,7 @@ from mvt_deploy.bundle import DEFAULT
 from mvt_deploy.cli.options import ensure_model, say
 from mvt_deploy.evaluation.datasets import open_dataset
 from mvt_deploy.evaluation.sequence import Sequence
+from mvt_deploy.files import sha256
 from mvt_deploy.geometry import BGRImage
 from mvt_deploy.overlap import AO_RULE, got10k_overlaps
 
@@ -144,16 +146,14 @@ def main(
     """Measure OpenCV's trackers and ours on clips and print one table."""
     cv2.setNumThreads(threads)
     ensure_model(model)
-    trackers, sizes = (
-        {"mvt": ours(model, threads)},
-        {"mvt": megabytes([model / "template.onnx", model / "search.onnx"])},
-    )
+    trackers = {"mvt": ours(model, threads)}
+    networks = {"mvt": [model / "template.onnx", model / "search.onnx"]}
     for text in tracker:
         name, make = peer(text)
         trackers[name] = opencv(make)
-        sizes[name] = megabytes([Path(file) for file in text.partition("=")[2].split(",") if file])
+        networks[name] = [Path(file) for file in text.partition("=")[2].split(",") if file]
     results = measure(trackers, [s for s in open_dataset(clips).sequences if s.labelled])
-    mean = {name: {**means(by_clip), "megabytes": sizes[name]} for name, by_clip in results.items()}
+    mean = {name: {**means(by_clip), "megabytes": megabytes(networks[name])} for name, by_clip in results.items()}
     write_json(
         output,
         {
@@ -161,6 +161,7 @@ def main(
             "opencv": cv2.__version__,
             "threads": threads,
             "rule": AO_RULE,
+            "networks_sha256": {name: {file.name: sha256(file) for file in files} for name, files in networks.items()},
             "mean": mean,
             "clips": results,
         },
