@@ -8,8 +8,10 @@ crops recorded along the fp32 tracker's path through the clips.
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import numpy as np
@@ -17,6 +19,7 @@ import typer
 from reports import RESULTS, script, write_json
 
 from mvt_deploy import load
+from mvt_deploy.assets import asset
 from mvt_deploy.bench.machine import describe
 from mvt_deploy.bundle import DEFAULT, open_bundle
 from mvt_deploy.cli.options import ensure_model, say
@@ -26,7 +29,7 @@ from mvt_deploy.quantize.qdq import quantize
 from mvt_deploy.quantize.ranges import METHODS
 from mvt_deploy.quantize.record import ClipTarget, record
 from mvt_deploy.quantize.sensitivity import Probe
-from mvt_deploy.quantize.source import open_quantization_source
+from mvt_deploy.quantize.source import Int8Options, open_quantization_source
 from mvt_deploy.video.sources import open_source
 from mvt_deploy.video.targets import choose_targets
 
@@ -49,12 +52,15 @@ def main(
     recorded = record(load(model), targets, pairs)
     crops = CropPairs(np.stack([r.template for r in recorded]), np.stack([r.search for r in recorded]))
     errors = {}
-    for method in METHODS:
-        made_from = open_quantization_source(bundle, target, method)
-        probe = Probe(made_from.template_file, made_from.model, crops, fuse_qdq=rule(target).fuse_qdq)
-        error = probe.error(method, quantize(made_from.model, made_from.ranges, target))
-        errors[method] = {k: v for k, v in asdict(error).items() if k not in ("name", "operator")}
-        say(f"{method}: box {error.box_mean:.4f} (95 %: {error.box_p95:.4f}), score {error.score_mean:.4f}")
+    with TemporaryDirectory() as copy:  # ranges are stored beside their crops; only the default method's are shipped
+        shutil.copytree(asset("calibration"), copy, dirs_exist_ok=True)
+        store = Int8Options(Path(copy)).open_store()
+        for method in METHODS:
+            made_from = open_quantization_source(bundle, target, method, store)
+            probe = Probe(made_from.template_file, made_from.model, crops, fuse_qdq=rule(target).fuse_qdq)
+            error = probe.error(method, quantize(made_from.model, made_from.ranges, target))
+            errors[method] = {k: v for k, v in asdict(error).items() if k not in ("name", "operator")}
+            say(f"{method}: box {error.box_mean:.4f} (95 %: {error.box_p95:.4f}), score {error.score_mean:.4f}")
     report = {
         "made_by": "benchmarks/calibration.py",
         "checkpoint": bundle.manifest.checkpoint.sha256,
