@@ -1,4 +1,4 @@
-"""Make ``benchmarks/results/opencv.json``: OpenCV's trackers and ours on the same clips, in one table.
+"""Make ``benchmarks/results/opencv*.json``: OpenCV's trackers and ours on the same clips, in one table.
 
 KCF and CSRT are in opencv-contrib-python, which replaces opencv-python; install it in an environment of its own:
 
@@ -8,9 +8,11 @@ KCF and CSRT are in opencv-contrib-python, which replaces opencv-python; install
     contrib/bin/python benchmarks/compare_opencv.py CLIPS --tracker mil --tracker kcf --tracker csrt
 
 NanoTrack and VitTrack need the networks' ONNX files, which are not in this repository: NanoTrack's are in
-HonglinChu/SiamTrackers (NanoTrack/models), VitTrack's in opencv/opencv_zoo (models/object_tracking_vittrack).
+HonglinChu/SiamTrackers (NanoTrack/models/nanotrackv2), VitTrack's in opencv/opencv_zoo
+(models/object_tracking_vittrack).
 
-    python benchmarks/compare_opencv.py CLIPS --tracker nano=BACKBONE.onnx,HEAD.onnx --tracker vit=VITTRACK.onnx
+    python benchmarks/compare_opencv.py CLIPS --tracker nano=BACKBONE.onnx,HEAD.onnx --tracker vit=VITTRACK.onnx \\
+        -o benchmarks/results/opencv-networks.json
 
 Every tracker runs once over every clip from the first frame and is never initialised again. A frame on which it reports
 failure counts as IoU 0. AO follows GOT-10k's rule. Frames per second count the tracker's update alone, without reading
@@ -152,6 +154,7 @@ def main(
         name, make = peer(text)
         trackers[name] = opencv(make)
         networks[name] = [Path(file) for file in text.partition("=")[2].split(",") if file]
+    hashes = {name: [sha256(file) for file in files] for name, files in networks.items()}
     results = measure(trackers, [s for s in open_dataset(clips).sequences if s.labelled])
     mean = {name: {**means(by_clip), "megabytes": megabytes(networks[name])} for name, by_clip in results.items()}
     write_json(
@@ -161,7 +164,7 @@ def main(
             "opencv": cv2.__version__,
             "threads": threads,
             "rule": AO_RULE,
-            "networks_sha256": {name: {file.name: sha256(file) for file in files} for name, files in networks.items()},
+            "networks_sha256": hashes,
             "mean": mean,
             "clips": results,
         },

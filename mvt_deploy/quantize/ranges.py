@@ -28,7 +28,8 @@ from .qdq import Ranges
 
 CACHE = "ranges.json"
 METHODS = ("percentile", "minmax", "entropy")
-"""Ways to choose a range; the first is the default. ``benchmarks/results/int8.json`` says what each costs."""
+"""Ways to choose a range; the first is the default. ``benchmarks/results/int8.json`` says what each costs: between
+``percentile`` and ``minmax`` the order has changed from one checkpoint to another."""
 PERCENTILE = 99.999
 FORMAT = 1
 _BINS = 2048
