@@ -100,6 +100,7 @@ def test_camera(run: Callable[..., list[str]], clip: Clip) -> None:
     assert follows([tuple(map(float, line[2:])) for line in lines], clip.boxes[1:])
 
 
+@pytest.mark.slow
 def test_several(run: Callable[..., list[str]], clip: Clip) -> None:
     lines = run("several.py", clip.path, clip.first, "430,80,70,60")
     assert len(lines) == COUNT - 1

@@ -91,6 +91,7 @@ def test_a_refusal_before_the_work_shows_no_bars(
     assert "15/30" in shown
 
 
+@pytest.mark.slow
 def test_a_search_size_is_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sys.path.insert(0, str(Path(__file__).parents[1] / "fuzz"))
     from tiny import tiny_bundle

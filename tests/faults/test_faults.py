@@ -151,6 +151,7 @@ def test_a_camera_that_comes_back(camera: cameras.Camera) -> None:
     assert times == sorted(times)
 
 
+@pytest.mark.slow
 def test_a_stream_that_stalls_is_opened_again(camera: cameras.Camera) -> None:
     source, memory = open_source(camera.url, reconnect=True), Memory()
 
@@ -204,6 +205,7 @@ def test_recordings_are_not_reconnected(tmp_path: Path) -> None:
         open_source(tmp_path, reconnect=True)
 
 
+@pytest.mark.slow
 def test_a_fast_camera_is_not_followed_late(camera: cameras.Camera) -> None:
     """A tracker slower than its camera sees the newest frame, and the others are counted."""
     camera.fps = 200.0

@@ -93,6 +93,7 @@ def test_polygons_become_boxes(tmp_path: Path) -> None:
     assert groundtruth.read(tmp_path / "groundtruth.txt").tolist() == [[10, 15, 25, 30]]
 
 
+@pytest.mark.slow
 def test_what_moves_is_found_before_a_moving_camera(clip: Path, tmp_path: Path) -> None:
     alone = tmp_path / "alone.avi"
     alone.write_bytes(clip.read_bytes())

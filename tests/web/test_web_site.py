@@ -167,6 +167,7 @@ def test_what_cannot_be_packaged_is_said_and_nothing_is_written(
     assert (tmp_path / "mine" / "precious.txt").read_text() == "keep"
 
 
+@pytest.mark.slow
 def test_damaged_graphs_do_not_get_into_a_site(bundle: Path, web_runtime: Path, tmp_path: Path) -> None:
     shutil.copytree(bundle, tmp_path / "mvt")
     with (tmp_path / "mvt" / "search.ort.onnx").open("r+b") as file:
