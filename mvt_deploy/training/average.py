@@ -25,11 +25,11 @@ def average(models: Sequence[MVT], batches: Iterable[Batch]) -> MVT:
     Returns:
         The average, in inference mode.
     """
-    model = models[0]
+    model, states = models[0], [network.state_dict() for network in models]
     with torch.no_grad():
-        for name, value in model.state_dict().items():
+        for name, value in states[0].items():
             if value.dtype.is_floating_point:
-                value.copy_(torch.stack([other.state_dict()[name] for other in models]).mean(0))
+                value.copy_(torch.stack([state[name] for state in states]).mean(0))
     model.eval()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
